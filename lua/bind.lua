@@ -13,7 +13,7 @@
   KEYS[10]  user            zset    {ns:p}:user:<user>:sessions
   ARGV[1]   now_ms          integer from 0; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   bound_ms        integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]   bound_ms        integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]   id              text of 1 to 128 bytes
   ARGV[5]   connection      text of up to 256 bytes; empty: none
   ARGV[6]   node            text of up to 256 bytes; empty: none
@@ -24,29 +24,29 @@
   ARGV[11]  policy          word: refuse, takeover; default: refuse
   ARGV[12]  user            text of up to 256 bytes; empty: none
   ARGV[13]  threshold       integer from 1 to 1000; default: 500; thousandths of ttl: extend when less is left
-  ARGV[14]  touch_ms        integer from 0; default: 0; note no use when the last one is less than this ago
+  ARGV[14]  touch_ms        integer from 0; default: 0; record no use if the last one is less than this ago
   ARGV[15]  grace_ms        integer from 1; default: 3600000
-  ARGV[16]  as_node         text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[16]  as_node         text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[17]  lease_id        8 bytes; empty: none; its lease
 
   Replies
     {"ok", version, connection, node, holder_id}              what the session had before, and who lost the connection
-    {"again", version, connection, node, holder_id, new_id?}  it has happened before; the id if it was rotated since
-    {"unchanged", version, connection, node, holder_id}       it was so already, nobody lost it; nothing was written
-    {"unsure", now}                                           whether it has happened is not known; nothing is written
+    {"again", version, connection, node, holder_id, new_id?}  it happened before; the new id if it was rotated since
+    {"unchanged", version, connection, node, holder_id}       it had it already and nobody lost it; nothing was written
+    {"unsure", now}                                           unknown whether it has happened; nothing was written now
     {"missing"}
-    {"rotated"}                                               a login left the id for one that is not told
+    {"rotated"}                                               a login gave it a newer id, which is not revealed
     {"moved", new_id}                                         call again with it, once
-    {"departed", place}                                       it has gone to that place
-    {"frozen"}                                                the session is, or the one to take over from
-    {"fenced"}                                                as_node does not hold its lease, or is not the new node
-    {"taken", holder_id}                                      the connection is another live session's: this one's
-    {"need", "routing", user, connection, node}               the user only where its index has to live longer
+    {"departed", place}                                       it has departed to that place
+    {"frozen"}                                                the session or the holder is frozen
+    {"fenced"}                                                as_node lacks its lease, or new_node is another one
+    {"taken", holder_id}                                      another live session has the connection: this one
+    {"need", "routing", user, connection, node}               the user only if its index must live longer
     {"need", "holder", holder_id, holder_node}                the connection points to this session
-    {"need", "reap", id}                                      run reap for it: it has expired, and is in the way
+    {"need", "reap", id}                                      run reap for it: it has expired and is in the way
     {"corrupt", key}
   Writes: record, connection, node, new_connection, new_node; rarely expiry, user, holder_record, holder_node.
-  Events: taken_over, of who lost the connection; bound.
+  Events: taken_over, of the session that lost the connection; bound.
   Again:  same op_id → again, with the version that it made and with what this call declares as the session's before,
           while its change is one of the session's last four; then unsure.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, lease, change
@@ -69,11 +69,11 @@ local as_node, lease = args_name(ARGV[16], 'as_node'), args_optional_token(ARGV[
 local keys = { user = user_key, connection = connection_key, node = node_key }
 local new_keys = { user = user_key, connection = new_connection_key, node = new_node_key }
 
--- A client may come back at another node, so the session need not be the owner's yet.
+-- A client may come back at another node, so the session need not be the calling node's yet.
 local record, refusal, first, noted =
   change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease, now)
 if first then
-  -- Who was declared need not have lost it: the pointer to it may have been stale.
+  -- The declared holder may not have lost it: the pointer to it may have been stale.
   local lost = holder_id ~= '' and record_read(holder_key, now) or nil
   local has_lost = lost and record_version_of(lost, op_id)
   local unsure = lost and not has_lost and record_unsure(lost, op_id, bound, now)
@@ -93,7 +93,7 @@ if connection == new_connection and node == new_node and record.status == RECORD
   and index_pointer(new_connection_key) == id then
   return { 'unchanged', record.version, connection, node, '' }
 end
--- Whom an earlier attempt took it from, which was refused a command behind that.
+-- The session from which an earlier attempt took it, if a later command of that attempt was refused.
 local lost = holder or holder_id ~= '' and record_read(holder_key, now)
 if not holder and lost and not record_version_of(lost, op_id) then lost = nil end
 local pointer, foreign
@@ -110,7 +110,7 @@ if keeps then
 end
 if extends and index_foreign(expiry_key) then return { 'corrupt', 'expiry' } end
 
--- A pointer that was lost is written anew.
+-- A lost pointer is written again.
 local old = { user = record.user, connection = pointer == id and connection or '', node = node }
 record.connection, record.node, record.status = new_connection, new_node, RECORD_ACTIVE
 record_change(record, op_id, now)

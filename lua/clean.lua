@@ -1,5 +1,5 @@
 --[[
-  clean: clear away what a migration leaves that is not the session: a copy that is not to be, or where it went.
+  clean: remove what a migration left that is not the session: an unneeded copy, or the note of where it went.
 
   KEYS[1]  record        string  {ns:p}:session:<id>
   KEYS[2]  expiry        zset    {ns:p}:expiry
@@ -13,8 +13,8 @@
   ARGV[4]  user          text of up to 256 bytes; empty: none
   ARGV[5]  connection    text of up to 256 bytes; empty: none
   ARGV[6]  node          text of up to 256 bytes; empty: none
-  ARGV[7]  what          word: copy, departed, deleted; a copy goes only when its source can no longer depart, and where
-                         a session went to is forgotten only when its copy was thawed
+  ARGV[7]  what          word: copy, departed, deleted; remove a copy only when its source can no longer depart, and the
+                         note of where a session went only when its copy was thawed
   ARGV[8]  until_ms      integer from 0; default: 0; of a copy, the end of the freeze at its source under which it was
                          made: one that was made under a later freeze may be about to become the session
   ARGV[9]  tombstone_ms  integer from 1; default: 30000; how long late calls still learn where it went, or that it was
@@ -22,7 +22,7 @@
 
   Replies
     {"ok"}
-    {"unchanged"}  there is nothing of the kind of this task
+    {"unchanged"}  there is no such thing of this task
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: record, expiry, user, connection, node, migrations.
@@ -59,7 +59,7 @@ else
   if record.freeze then freeze_end(record) end
   record_speak(record, math.min(record.stored_until, now + tombstone))
   if what == RECORD_DEPARTED then record.body = ARGS_NO_TOKEN .. record.body:sub(#ARGS_NO_TOKEN + 1) end
-  -- First the list, or a call that comes again would find the record done, and leave its entry.
+  -- The list comes first. Otherwise a repeated call would find the record done, and leave its entry.
   redis.call('ZREM', migrations_key, id)
   record_store(record_key, record, now)
 end

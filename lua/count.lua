@@ -1,7 +1,7 @@
 --[[
-  count: how many of the entries of a user's or node's index are live sessions, a bounded part of it at a time. What has
-  no entry in the expiry index is named, and dropped once its record was declared and is not there: that of a session
-  went by its own TTL, for nobody reaped it in time.
+  count: count the live sessions in a user's or node's index, a bounded part of it at a time. The reply names entries
+  that the expiry index does not have. The script drops such an entry once its record was declared and is not there:
+  then the record ended by its own TTL, because nobody reaped it in time.
 
   KEYS[1]   owner    zset   {ns:p}:<kind>:<owner>:sessions; kind is user or node
   KEYS[2]   expiry   zset   {ns:p}:expiry
@@ -11,7 +11,7 @@
   ARGV[3+]  suspect  group  id (text)
 
   Replies
-    {"ok", live, next, id...}  next is the rank to go on at, 0 when the index is through; then at most 100 suspects
+    {"ok", live, next, id...}  next is the rank to continue at, 0 at the end; then at most 100 suspects
     {"corrupt", key}
   Writes: owner.
   Again:  reads again.

@@ -13,7 +13,7 @@
                                     node zset {ns:p}:node:<node>:sessions; at most 200; those to evict
   ARGV[1]    now_ms         integer from 0; empty: the server's clock
   ARGV[2]    op_id          8 bytes; empty: none
-  ARGV[3]    bound_ms       integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]    bound_ms       integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]    id             utf-8 of 1 to 128 bytes
   ARGV[5]    user           utf-8 of up to 256 bytes; empty: none
   ARGV[6]    connection     utf-8 of up to 256 bytes; empty: none
@@ -26,7 +26,7 @@
   ARGV[13]   tombstone_ms   integer from 1; default: 30000
   ARGV[14]   limit          integer from 0 to 500; 0: none; default: 0
   ARGV[15]   policy         word: reject, evict; default: reject
-  ARGV[16]   as_node        text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[16]   as_node        text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[17]   lease_id       8 bytes; empty: none; its lease
   ARGV[18]   entries        entries of up to 15728640 bytes; empty: none
   ARGV[19+]  victim         group   id (text), connection (text; empty: none), node (text; empty: none)
@@ -34,18 +34,18 @@
   Replies
     {"ok", version, created_at, expires_at, evicted_id...}
     {"again", version, created_at, expires_at, evicted_id...}
-    {"unsure", now}                             whether it has happened is not known; nothing was written now
+    {"unsure", now}                             unknown whether it has happened; nothing was written now
     {"exists"}                                  a live session has this id
-    {"gone"}                                    this id was deleted, or left by a login, a moment ago
-    {"moved", new_id}                           this id was rotated away a moment ago
-    {"taken", holder_id}                        the connection is another live session's: this one's
-    {"fenced"}                                  as_node does not hold its lease, or is not the node
-    {"departed", place}                         it has gone to that place
-    {"limit", live}                             the user has that many sessions, and the policy is to reject
+    {"gone"}                                    this id was deleted, or given up by a login, a moment ago
+    {"moved", new_id}                           this id was rotated a moment ago
+    {"taken", holder_id}                        another live session has the connection: this one
+    {"fenced"}                                  as_node lacks its lease, or node is another one
+    {"departed", place}                         it has departed to that place
+    {"limit", live}                             the user has that many sessions, and the policy is reject
     {"need", "holder", holder_id, holder_node}  the connection points to this session
-    {"need", "reap", id}                        run reap for it: it has expired, and is in the way
+    {"need", "reap", id}                        run reap for it: it has expired and is in the way
     {"need", "evict", id...}                    declare these as victims
-    {"need", "remove", id...}                   run delete_user of <user> for these: there are far too many
+    {"need", "remove", id...}                   run delete_user of <user> for these: they are far too many
     {"corrupt", key}
   Writes: record, expiry, user, connection, node; rarely victim_record, victim_connection, victim_node.
   Events: created; ended (evicted).
@@ -59,8 +59,8 @@ local record_key, expiry_key, user_key, connection_key, node_key, holder_key, as
 local now_ms, op_id, bound_ms, id, user, connection, node, holder_id, status, ttl_ms, lifetime_ms, grace_ms,
   tombstone_ms, limit, policy, as_node, lease_id, entries = unpack(ARGV, 1, 18)
 
--- Ordinarily: a session that no limit is for, and nothing is in the way of. Whatever is not sure here, and each
--- argument that is not plainly right, is for what comes below.
+-- Ordinarily: a session without a limit, and nothing in its way. Uncertain cases, and arguments that are not
+-- plainly right, are left to the form below.
 if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
   and op_id ~= '\0\0\0\0\0\0\0\0'
   and (status == 'active' or status == 'suspended') and (policy == 'reject' or policy == 'evict')
@@ -69,7 +69,7 @@ if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == AR
   and (limit == '0' or user == '' and limit ~= '' and limit + 0 <= LIMIT_MOST)
   and id ~= '' and #id <= 128 and #user <= 256 and #connection <= 256 and #node <= 256
   and (id .. user .. connection .. node):find('^[^\128-\255]*$') then
-  -- They are digits, which Lua reckons with.
+  -- They are digits, with which Lua can calculate.
   local ttl, lifetime, grace, tombstone = ttl_ms + 0, lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
   local now, bound = tonumber(now_ms), tonumber(bound_ms)
   if not now then
@@ -82,7 +82,7 @@ if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == AR
     if kind < 1 or kind > 2 or value_size == 0 then break end
     position, listed = position + ENTRY_HEADER_SIZE + key_size + value_size, listed + 1
   end
-  -- A key that is named again counts again, so the number tells which there are: see session_vacant.
+  -- EXISTS counts a repeated key again, so the number shows which keys exist: see session_vacant.
   local full, present = 2, nil
   if node == '' then
     present = redis.call('EXISTS', user_key, record_key, record_key, connection_key, connection_key)
@@ -121,7 +121,7 @@ if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == AR
         redis.call('PEXPIRE', node_key, rest + grace)
       end
       if tell then tell(stream_at + 2, nil, 'created', '', id, user, connection, node, '1') end
-      -- A number would be made a text by each command anew.
+      -- As text, because each command would convert a number to text again.
       rest = ('%.0f'):format(rest)
       redis.call('SET', record_key, struct.pack(RECORD_HEADER, RECORD_FORMAT, RECORD_LIVE,
         status == 'active' and RECORD_ACTIVE or RECORD_SUSPENDED, #user, #connection, #node, size, size, listed,
@@ -130,7 +130,7 @@ if member_count == 0 and holder_id .. as_node .. lease_id == '' and #op_id == AR
       if connection ~= '' then redis.call('SET', connection_key, id, 'PX', rest) end
       return { 'ok', 1, now, expires_at }
     end
-    -- An index is of a foreign type: what comes below finds and answers that, with nothing put in.
+    -- An index has a foreign type. The form below finds and answers that; nothing has been put in.
     if in_user and user ~= '' then redis.call('ZREM', user_key, id) end
     if in_node and node ~= '' then redis.call('ZREM', node_key, id) end
   end
@@ -177,7 +177,7 @@ if not record and args_stale(op_id, bound, tombstone, now) then return { 'unsure
 local fenced = lease_fence(as_lease_key, as_node, lease_id, node, now)
 if fenced then return fenced end
 local victims, refusal = limit_admit(declared, 'user', user_key, expiry_key, user, id, limit, evict, now)
--- What is reaped is reported with the session that was made: a create that is refused reaps nothing.
+-- Reaped sessions are reported with the new session: a refused create reaps nothing.
 if refusal or in_the_way then return refusal or in_the_way end
 
 record = record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)

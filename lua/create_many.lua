@@ -6,7 +6,7 @@
                                  connection string {ns:p}:connection:<connection>:session,
                                  node zset {ns:p}:node:<node>:sessions; at most 100
   ARGV[1]   now_ms        integer from 0; empty: the server's clock
-  ARGV[2]   bound_ms      integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[2]   bound_ms      integer from 0; empty: none; a time of the server from before the call began
   ARGV[3]   lifetime_ms   integer from 0; 0: none; default: 0
   ARGV[4]   grace_ms      integer from 1; default: 3600000
   ARGV[5]   tombstone_ms  integer from 1; default: 30000
@@ -19,15 +19,15 @@
 
   Replies
     {"ok", created_at, position...}
-      All are made, at version 1 and last used at created_at, but those at these positions in the group, from 1 on:
-      something is in their way, or foreign, or they are here already, or the call comes too late to tell. Run
-      create for each of those, with its op_id, which answers what it is. A session expires its ttl after
-      created_at, or its lifetime if that is shorter. How many sessions a user has is not looked at: where that
-      has a limit, run create.
-    {"corrupt", key}  the partition's stream of events is of a foreign type
+      All are made, at version 1 and last used at created_at, except those at these positions in the group, from 1:
+      something is in their way or foreign, they are here already, or the call comes too late to know. Run
+      create for each of those, with its op_id: it answers why. A session expires its ttl after
+      created_at, or its lifetime if that is shorter. The script does not count a user's sessions: if those
+      have a limit, run create.
+    {"corrupt", key}  the partition's stream of events has a foreign type
   Writes: expiry, session_record, session_user, session_connection, session_node.
   Events: created.
-  Again:  the same state; it names all that it made, and create knows those by op_id.
+  Again:  the same state; it names all that it made, and create recognises those by op_id.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session
 ]]
 
@@ -35,11 +35,11 @@ local member_count, stream_at, tell, streams = event_call_members()
 local expiry_key = KEYS[1]
 local now_ms, bound_ms, lifetime_ms, grace_ms, tombstone_ms = unpack(ARGV, 1, 5)
 
--- Ordinarily: nothing is in the way of any of them, an earlier one neither, and no key is foreign. Whatever is not sure
--- here, and each argument that is not plainly right, is for what comes below.
+-- Ordinarily: nothing is in the way of any session, not even an earlier one of the batch, and no key is foreign.
+-- Uncertain cases, and arguments that are not plainly right, are left to the form below.
 if member_count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombstone_ms):find('^%d*$')
   and lifetime_ms ~= '' and grace_ms ~= '' and tombstone_ms ~= '' then
-  -- They are digits, which Lua reckons with.
+  -- They are digits, with which Lua can calculate.
   local lifetime, grace, tombstone = lifetime_ms + 0, grace_ms + 0, tombstone_ms + 0
   local now, bound = tonumber(now_ms), tonumber(bound_ms)
   if not now then
@@ -48,13 +48,13 @@ if member_count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombst
   end
   local ordinary = lifetime <= ARGS_MOST and grace >= 1 and grace <= ARGS_MOST and tombstone >= 1
     and tombstone <= ARGS_MOST and now <= ARGS_MOST and (not bound or bound <= ARGS_MOST and now - bound < tombstone)
-  -- What is global is looked up by its name each time.
+  -- As locals, because Lua looks globals up by name each time.
   local unpack, find, pack_fields, unpack_fields = unpack, string.find, struct.pack, struct.unpack
   local keys, arguments = KEYS, ARGV
-  -- The keys that have to be absent; those of indexes of users and nodes, each with its session; the pairs for the
+  -- The keys that must be absent; those of indexes of users and nodes, each with its session; the pairs for the
   -- expiry index.
   local vacant, seen, sessions, owners, owned, expiries, longest = {}, {}, {}, {}, {}, {}, 0
-  -- Those of the session before: mostly all have the same ttl.
+  -- The values of the session before: usually all have the same ttl.
   local earlier_ttl, expires_at, rest, times
   for place = 1, member_count do
     local record_key, user_key, connection_key, node_key = unpack(keys, place * 4 - 2, place * 4 + 1)
@@ -116,7 +116,7 @@ if member_count > 0 and (now_ms .. bound_ms .. lifetime_ms .. grace_ms .. tombst
         redis.call('ZREM', expiry_key, '')
         redis.call('PEXPIRE', expiry_key, noted - now)
       end
-      -- A number would be made a text by each command anew.
+      -- As text, because each command would convert a number to text again.
       local created_at, earlier_rest, rest_text = ('%.0f'):format(now), nil, nil
       for at, owner in ipairs(owners) do
         local id, rest = unpack(owned[at], 1, 2)
@@ -164,13 +164,13 @@ for place = 1, member_count do
   }
 end
 
--- All arguments are checked by now: what is foreign to one session is taken back, and nothing else can fail after a
+-- All arguments are checked by now: a session with a foreign key is taken back, and nothing else can fail after a
 -- write.
 permission_ask()
 local reply = { 'ok', now }
 for place, session in ipairs(sessions) do
   local record_key, keys, id, record = session.record_key, session.keys, session.id, session.record
-  -- What an earlier one of the batch wrote is in the way too.
+  -- An earlier session of the batch may be in the way too.
   local vacant, fresh = session_vacant(record_key, keys, record.node)
   if not vacant or session.stale or session.foreign
     or session_make(record_key, keys, id, record, grace, now, fresh, tell, stream_at + 1 + place) then

@@ -14,21 +14,21 @@
   ARGV[5]   connection    text of up to 256 bytes; empty: none
   ARGV[6]   node          text of up to 256 bytes; empty: none
   ARGV[7]   tombstone_ms  integer from 1; default: 30000
-  ARGV[8]   version       integer from 0; empty: any; only at this version, and unless it is being migrated
-  ARGV[9]   new_id        utf-8 of 1 to 128 bytes; empty: none; what it is under from now on: the tombstone leads a
+  ARGV[8]   version       integer from 0; empty: any; only at this version, and unless it is frozen
+  ARGV[9]   new_id        utf-8 of 1 to 128 bytes; empty: none; its id from now on: the tombstone leads a
                           later logout there
-  ARGV[10]  as_node       text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[10]  as_node       text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[11]  lease_id      8 bytes; empty: none; its lease
 
   Replies
     {"ok", version}        the version of the tombstone
     {"missing"}            no live session; an expired one is left to the reaper
-    {"rotated"}            a new_id was named, and another login has left the id
+    {"rotated"}            a new_id was named, but another login gave it a newer id
     {"moved", new_id}      call again with it, once
     {"conflict", version}  it is at another version than the one that was named
-    {"frozen"}             it is being migrated, and a version was named
-    {"fenced"}             as_node does not hold its lease, or not the session
-    {"departed", place}    it has gone to that place
+    {"frozen"}             a migration has frozen it, and a version was named
+    {"fenced"}             as_node lacks its lease, or the session is another node's
+    {"departed", place}    it has departed to that place
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: record, expiry, user, connection, node.
@@ -41,8 +41,8 @@ local stream_at, tell = event_call()
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, op_id, id, user, connection, node, tombstone_ms, version_wanted, new_id, as_node, lease_id = unpack(ARGV)
 
--- Ordinarily: a live session that no migration has touched. Whatever is not sure here, and each argument that is not
--- plainly right, is for what comes below, and nothing is written by then.
+-- Ordinarily: a live session that no migration has touched. Uncertain cases, and arguments that are not plainly
+-- right, are left to the form below; nothing is written by then.
 local may, now, tombstone = redis.acl_check_cmd, tonumber(now_ms), tonumber(tombstone_ms)
 if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == ARGS_TOKEN_SIZE
   and op_id ~= '\0\0\0\0\0\0\0\0'
@@ -53,7 +53,7 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == A
     local time = redis.call('TIME')
     now = time[1] * 1000 + (time[2] - time[2] % 1000) / 1000
   end
-  -- The header, and names no longer than they mostly are.
+  -- The header, and names of usual length.
   local raw = redis.pcall('GETRANGE', record_key, '0', '255')
   local pointer = connection ~= '' and redis.pcall('GET', connection_key)
   if type(raw) == 'string' and #raw >= RECORD_HEADER_SIZE and type(pointer) ~= 'table' then
@@ -71,8 +71,8 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == A
       return { 'need', 'routing', raw:sub(RECORD_HEADER_SIZE + 1, user_end), raw:sub(user_end + 1, connection_end),
         raw:sub(connection_end + 1, connection_end + node_size) }
     end
-    -- Redis would not take back what was written before it refuses a command, and 6.2 cannot be asked. Where it refuses
-    -- ZREM, there is nothing to take back.
+    -- Redis does not undo earlier writes when it refuses a command, and 6.2 cannot be asked. If it refuses ZREM, there
+    -- is nothing to undo.
     if is_plain and may('DEL', record_key) and may('SET', record_key) then
       local expiry = redis.pcall('ZREM', expiry_key, id)
       local member = type(expiry) ~= 'table' and (user == '' or redis.pcall('ZREM', user_key, id))
@@ -88,8 +88,8 @@ if may and version_wanted .. new_id .. as_node .. lease_id == '' and #op_id == A
           expires_at, now + tombstone), 'PX', tombstone_ms)
         return { 'ok', version + 1 }
       end
-      -- An index is of a foreign type. Those before it get the session back; what comes below finds it again, and sees
-      -- to the TTL of one that this was the last member of.
+      -- An index has a foreign type. Earlier indexes get the session back. The form below finds the foreign one again,
+      -- and sets the TTL of an index whose last member this was.
       if expiry == 1 then redis.call('ZADD', expiry_key, expires_at, id) end
       if member == 1 then redis.call('ZADD', user_key, created_at, id) end
     end
@@ -111,7 +111,7 @@ args_optional_token(lease_id, 'lease_id')
 local record, pointer, foreign = session_read_head(record_key, connection_key, connection, now)
 local first = record and record.kind == RECORD_DELETED and record_version_of(record, op_id)
 if first then return { 'ok', first } end
--- A logout that comes with the id from before the login is a logout all the same; another login is none.
+-- A logout under the id from before the login counts too; another login does not.
 if record and record.kind == RECORD_DELETED and record.body ~= '' and new_id == '' then
   return { 'moved', record.body }
 end

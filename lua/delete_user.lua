@@ -15,8 +15,8 @@
   Replies
     {"ok", removed, stale, corrupt, left, removed*id, stale*id, corrupt*id}
       how many of each kind, then the ids by kind. Stale: the connection or node is another now.
-      An entry without a session of this user is dropped and in none. Left: so many at the end of
-      the group were not looked at, for those before were large; call again for them.
+      An entry without a session of this user is dropped and in no list. Left: this many at the end of
+      the group were not looked at, because those before were large; call again for them.
     {"corrupt", key}
   Writes: expiry, user, session_record, session_connection, session_node.
   Events: ended (deleted).

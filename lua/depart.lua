@@ -1,5 +1,5 @@
 --[[
-  depart: let go of a frozen session, whose copy is at the other place: the point from which a migration only goes on.
+  depart: remove a frozen session whose copy is at the other place: from here on a migration can only go forward.
 
   KEYS[1]  record      string  {ns:p}:session:<id>
   KEYS[2]  expiry      zset    {ns:p}:expiry
@@ -8,7 +8,7 @@
   KEYS[5]  node        zset    {ns:p}:node:<node>:sessions
   ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  task        8 bytes; of the migration
-  ARGV[3]  until_ms    integer from 0; the end of the freeze, as freeze replied it: of another one the copy may be old
+  ARGV[3]  until_ms    integer from 0; the end of the freeze, as freeze replied it: or else the copy may be outdated
   ARGV[4]  id          text of 1 to 128 bytes
   ARGV[5]  user        text of up to 256 bytes; empty: none
   ARGV[6]  connection  text of up to 256 bytes; empty: none
@@ -17,10 +17,10 @@
   Replies
     {"ok", version}      the version that it left at
     {"missing"}          it has expired or was deleted meanwhile
-    {"rotated"}          a login left the id: there is a newer one, which is not told
+    {"rotated"}          a login gave it a newer id, which is not revealed
     {"moved", new_id}    it was thawed and rotated meanwhile
     {"departed", place}  by another task, or by one that has been cleaned up
-    {"conflict", version}  that freeze is over; nothing keeps the session from being changed
+    {"conflict", version}  that freeze is over, and the session may be changed
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: record, expiry, user, connection, node.

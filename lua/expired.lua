@@ -4,7 +4,7 @@
   KEYS[1]  expiry     zset  {ns:p}:expiry
   ARGV[1]  now_ms     integer from 0; empty: the server's clock
   ARGV[2]  before_ms  integer from 0; empty: now; a later time counts as now
-  ARGV[3]  skip       integer from 0; default: 0; how many of the oldest to pass over
+  ARGV[3]  skip       integer from 0; default: 0; how many of the oldest to skip
   ARGV[4]  limit      integer from 1 to 1000
 
   Replies
@@ -25,7 +25,7 @@ local page = typed_call('ZRANGEBYSCORE', expiry_key, '-inf', before, 'WITHSCORES
 if page.err then return { 'corrupt', 'expiry' } end
 local reply = { 'ok' }
 for at = 1, #page, 2 do
-  -- The empty member is the index's own note, see index_expiry.
+  -- The empty member holds the index's own TTL, see index_expiry.
   if page[at] ~= '' then
     reply[#reply + 1] = page[at]
     reply[#reply + 1] = tonumber(page[at + 1])

@@ -1,5 +1,5 @@
 --[[
-  freeze: let a live session go over to another store: from now on it is read and deleted, and not changed.
+  freeze: prepare a live session to move to another store: from now on it can be read and deleted, but not changed.
 
   KEYS[1]  record      string  {ns:p}:session:<id>
   KEYS[2]  migrations  zset    {ns:p}:migrations
@@ -7,21 +7,21 @@
   ARGV[2]  task        8 bytes; of the migration
   ARGV[3]  id          text of 1 to 128 bytes
   ARGV[4]  place       utf-8 of up to 256 bytes; empty: none; where it is going
-  ARGV[5]  new_node    utf-8 of up to 256 bytes; empty: none, it keeps its own; the node that it goes to there: for
-                       whoever goes on with it
-  ARGV[6]  freeze_ms   integer from 1; default: 30000; how long it is frozen, if nothing ends that before
+  ARGV[5]  new_node    utf-8 of up to 256 bytes; empty: none, it keeps its own; the node that gets it there, for
+                       the process that continues the migration
+  ARGV[6]  freeze_ms   integer from 1; default: 30000; how long it is frozen, unless a call ends that
   ARGV[7]  grace_ms    integer from 1; default: 3600000
 
   Replies
     {"ok", frozen_until, record}  the session as it was before
     {"missing"}
-    {"rotated"}                   a login left the id: there is a newer one, which is not told
+    {"rotated"}                   a login gave it a newer id, which is not revealed
     {"moved", new_id}             call again with it, once
-    {"departed", place}           it has gone to that place
+    {"departed", place}           it has departed to that place
     {"frozen"}                    by another task
     {"corrupt", key}
   Writes: record, migrations.
-  Again:  same task → same reply, until the freeze is over; then it is another one.
+  Again:  same task → same reply, until the freeze is over; then a new one.
   Uses:   call, args, clock, permission, typed, freeze, record, entries, index, migration
 ]]
 

@@ -7,9 +7,9 @@
   Replies
     {"ok", record}
     {"moved", new_id}  call again with it, once
-    {"departed", place}  it has gone to that place
+    {"departed", place}  it has departed to that place
     {"missing"}
-    {"rotated"}        a login left the id: there is a newer one, which is not told
+    {"rotated"}        a login gave it a newer id, which is not revealed
     {"corrupt", key}
   Writes: nothing.
   Again:  reads again.

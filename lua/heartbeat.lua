@@ -1,20 +1,20 @@
 --[[
-  heartbeat: register a node under a lease, renew that, or release it. Once a lease has run out it is never renewed:
-  whoever lost one registers anew, under another id, so that what was sent under the old one stays refused. Nodes
-  that were listed for as long as each of them wanted go, 100 at a time.
+  heartbeat: register a node under a lease, renew it, or release it. A lease that has run out is never renewed:
+  the process registers again under another id, so that calls under the old one stay refused. It also forgets nodes
+  that were listed for as long as each wanted, 100 at a time.
 
   KEYS[1]  nodes     zset    {ns:p}:nodes
   KEYS[2]  lease     string  {ns:p}:node:<node>:lease
   KEYS[3]  kept      zset    {ns:p}:nodes:kept; until when each is listed
   ARGV[1]  now_ms    integer from 0; empty: the server's clock
-  ARGV[2]  lease_id  8 bytes; made by the holder, for this lease alone
+  ARGV[2]  lease_id  8 bytes; made by the holder for this lease alone
   ARGV[3]  node      utf-8 of 1 to 256 bytes
   ARGV[4]  lease_ms  integer from 1; default: 15000; how long it is held from now
-  ARGV[5]  keep_ms   integer from 1; default: 86400000; how long a node is listed when its lease has run out
+  ARGV[5]  keep_ms   integer from 1; default: 86400000; how long a node stays listed after its lease has run out
   ARGV[6]  want      word: register, renew, release
 
   Replies
-    {"ok", deadline}      a lease that is released ends now, or ended then
+    {"ok", deadline}      a released lease ends now, or ended then
     {"leased", deadline}  another lease of this node is held until then
     {"lapsed"}            this lease has run out, or is not the node's
     {"corrupt", key}

@@ -1,5 +1,5 @@
 --[[
-  import: bring in a session of another store, with its version, times and deadline.
+  import: store a session that another store exported, with its version, times and deadline.
 
   KEYS[1]    record          string  {ns:p}:session:<id>
   KEYS[2]    expiry          zset    {ns:p}:expiry
@@ -16,7 +16,7 @@
                                      node zset {ns:p}:node:<node>:sessions; at most 200; those to evict
   ARGV[1]    now_ms          integer from 0; empty: the server's clock
   ARGV[2]    op_id           8 bytes; empty: none
-  ARGV[3]    bound_ms        integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]    bound_ms        integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]    id              utf-8 of 1 to 128 bytes
   ARGV[5]    user            text of up to 256 bytes; empty: none; this and the next two as they are here, if the
                              session is
@@ -41,8 +41,8 @@
   ARGV[24]   until_ms        integer from 0; empty: none; the end of the freeze at its source: a later one brings a
                              newer copy
   ARGV[25]   place           utf-8 of up to 256 bytes; empty: none; where it comes from
-  ARGV[26]   hand_over       word: yes, no; default: no; by a task only: yes: new_node is another than it had, and its
-                             client is to connect there: no new_connection, suspended, and that is one version more
+  ARGV[26]   hand_over       word: yes, no; default: no; by a task only: yes: new_node is a new node, and the
+                             client must connect there: no new_connection, suspended, and one version higher
   ARGV[27]   login_limit     integer from 0 to 500; 0: none; default: 0; of a login: how many sessions new_user may
                              have, if this is one more
   ARGV[28]   login_policy    word: reject, evict; default: reject
@@ -52,25 +52,25 @@
   Replies
     {"ok", version, evicted_id...}
     {"unchanged", version}                      it is here already; the times of its use are not compared
-    {"unsure", now}                             whether it has happened is not known; nothing was written now
-    {"expired"}                                 what is to be imported has expired by the server's clock
+    {"unsure", now}                             unknown whether it has happened; nothing was written now
+    {"expired"}                                 the session has expired by the server's clock
     {"missing"}                                 no live session is here that it could replace
     {"conflict", version}                       another session, or a version that it does not replace, is here
     {"gone"}                                    this id was deleted here a moment ago
-    {"moved", new_id}                           this id was rotated away here a moment ago
-    {"departed", place}                         it has gone from here to that place
-    {"taken", holder_id}                        the connection is another live session's: this one's
+    {"moved", new_id}                           this id was rotated here a moment ago
+    {"departed", place}                         it has departed from here to that place
+    {"taken", holder_id}                        another live session has the connection: this one
     {"frozen"}
-    {"limit", live}                             the user has that many sessions, and the policy is to reject
+    {"limit", live}                             the user has that many sessions, and the policy is reject
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id, holder_node}  the connection points to this session
-    {"need", "reap", id}                        run reap for it: it has expired, and is in the way
+    {"need", "reap", id}                        run reap for it: it has expired and is in the way
     {"need", "evict", id...}                    declare these as victims
-    {"need", "remove", id...}                   run delete_user of <new_user> for these: there are far too many
+    {"need", "remove", id...}                   run delete_user of <new_user> for these: they are far too many
     {"corrupt", key}
   Writes: record, expiry, new_user, new_connection, new_node, migrations; rarely user, connection, node, victim_record,
           victim_connection, victim_node.
-  Events: arrived; of one that was here, updated, if user, connection, node or status are others; ended (evicted).
+  Events: arrived; of one that was here, updated, if user, connection, node or status changed; ended (evicted).
   Again:  same op_id → ok, with the victims that it evicted among those that this call declares, while its change is one
           of the session's last four; then unsure; same task → same reply, until it is thawed.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, bulk, limit, migration
@@ -119,13 +119,13 @@ end
 local old, corrupt, copies_until = record_read(record_key, now)
 if old and record_version_of(old, op_id) then return limit_evicted(declared, op_id, now, { 'ok', new.version }) end
 local again = task ~= '' and migration_is(old, FREEZE_INCOMING, task)
--- A copy that was deleted here stays so: its migration goes on, and ends with nothing.
+-- A copy that was deleted here stays deleted: its migration goes on, and ends with nothing.
 if again and old.freeze.frozen_until == frozen_until then return { 'ok', new.version } end
 -- A copy is known by its task.
 local unsure = old and task == '' and record_unsure(old, op_id, bound, now)
 if unsure then return unsure end
 if new.expires_at <= now then return { 'expired' } end
--- It was here before and comes back: what says where it went is needed by nobody.
+-- It was here before and comes back: the note of where it went is no longer needed.
 if task ~= '' and migration_departed(old) == ARGS_NO_TOKEN then old = nil end
 local refusal = record_refusal(old, corrupt, now)
 if refusal and refusal[1] ~= 'missing' and refusal[1] ~= 'rotated' then return refusal end
@@ -150,7 +150,7 @@ end
 if not refusal and new.connection ~= '' and not (old and old.connection == new.connection) then
   refusal = session_holder('new_connection', new_connection_key, new.connection, id, holder_id, holder_key, now)
 end
--- An import that is refused reaps nothing.
+-- A refused import reaps nothing.
 if not refusal and old and old.expires_at <= now then return { 'need', 'reap', id } end
 if not refusal and old then refusal = session_foreign(keys, old) or session_foreign(new_keys, new) end
 if refusal then return refusal end

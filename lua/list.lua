@@ -10,15 +10,15 @@
   ARGV[4]   from_ms  integer from 0; default: 0; the score from which on the page was read
   ARGV[5]   skip     integer from 0; default: 0; how many of the entries from there on come before the page
   ARGV[6]   page     integer from 1 to 500; how many entries the page has, if there are so many
-  ARGV[7]   changed  word: refuse, part; default: refuse; of a page that has changed since it was read: part: reply its
+  ARGV[7]   changed  word: refuse, part; default: refuse; if the page has changed since it was read: part: reply its
                      beginning, as far as it is declared
-  ARGV[8]   bytes    integer from 1; default: 2097152; how many bytes of records the reply has at most, but for one
+  ARGV[8]   bytes    integer from 1; default: 2097152; how many bytes of records the reply has at most, except one
                      record
   ARGV[9+]  session  group  id (text)
 
   Replies
     {"ok", dropped, (id, record)...}             the live sessions in the order of the page
-    {"part", dropped, last_id, (id, record)...}  those of its beginning, up to this entry: read on behind it
+    {"part", dropped, last_id, (id, record)...}  those of its beginning, up to this entry: continue behind it
     {"need", "page", id...}                      declare these: the page has changed since it was read
     {"corrupt", key}
   Writes: owner.
@@ -47,7 +47,8 @@ if not same and not (part and declared[ids[1]]) then return { 'need', 'page', un
 local found, dead, last = {}, {}, nil
 for _, id in ipairs(ids) do
   if not declared[id] then break end
-  -- The beginning of a small record is all of it. A large one is read only if it fits, and never taken apart.
+  -- The beginning of a small record is the whole record. A large one is read only if it fits, and never
+  -- decoded.
   local record, corrupt = record_find_head(declared[id])
   if record and record.kind == RECORD_LIVE and record[kind] == owner then
     -- An expired one keeps its entries until it is reaped as a whole.

@@ -1,6 +1,6 @@
 --[[
-  mend_key: let a key have a TTL again, or set aside what is of a foreign type under it or was found to be broken; or
-  tell which of that is wrong.
+  mend_key: give a key a TTL again, or set aside its value if that has a foreign type or was found to be broken; or
+  report which of that is wrong.
 
   KEYS[1]  target    string  {ns:p}:<name>; of any type
   KEYS[2]  aside     string  {ns:p}:aside:<name>
@@ -8,15 +8,15 @@
   ARGV[2]  want      word: tell, mend
   ARGV[3]  name      text of at least 1 byte; of the key behind its tag
   ARGV[4]  type      word: string, zset, stream, any; what it has to be
-  ARGV[5]  until_ms  integer from 0; when it is to go if it has no TTL; past: in a moment
-  ARGV[6]  found     text; empty: nothing is broken; the SHA-1 of the string that is, in hex digits
-  ARGV[7]  aside_ms  integer from 1; default: 604800000; how long it is kept aside
+  ARGV[5]  until_ms  integer from 0; when it must expire if it has no TTL; past: in a moment
+  ARGV[6]  found     text; empty: nothing is broken; the SHA-1 of the broken string, in hex digits
+  ARGV[7]  aside_ms  integer from 1; default: 604800000; how long it stays set aside
 
   Replies
-    {"ok", wrong...}  what is wrong, or was until now: "value", it is of a foreign type or broken; else "ttl", it has
+    {"ok", wrong...}  what is wrong, or was until now: "value", it has a foreign type or is broken; else "ttl", it has
                       none
   Writes: target, aside.
-  Again:  the same state; what was mended is not wrong any more.
+  Again:  the same state; what was repaired is no longer wrong.
   Uses:   call, args, clock, permission, typed
 ]]
 

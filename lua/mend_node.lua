@@ -1,6 +1,6 @@
 --[[
-  mend_node: bring the lists of the nodes in line with the lease of one, or tell what is wrong there. A node whose lease
-  is over is in the first until somebody takes its sessions or it is forgotten, as the second says.
+  mend_node: repair the lists of the nodes by the lease of one node, or report what is wrong there. A node whose lease
+  is over stays in the first list until its sessions are taken or it is forgotten, at the time in the second.
 
   KEYS[1]  nodes    zset    {ns:p}:nodes
   KEYS[2]  lease    string  {ns:p}:node:<node>:lease
@@ -8,15 +8,15 @@
   ARGV[1]  now_ms   integer from 0; empty: the server's clock
   ARGV[2]  want     word: tell, mend
   ARGV[3]  node     text of 1 to 256 bytes
-  ARGV[4]  keep_ms  integer from 1; default: 86400000; how long it is listed when its lease has run out, where nothing
+  ARGV[4]  keep_ms  integer from 1; default: 86400000; how long it stays listed after its lease has run out, if nothing
                     says that
 
   Replies
     {"ok", wrong...}  what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score; short,
-                      it goes before the lease
+                      it expires before the lease
     {"corrupt", key}
   Writes: nodes, kept.
-  Again:  the same state; what was mended is not wrong any more.
+  Again:  the same state; what was repaired is no longer wrong.
   Uses:   call, args, clock, permission, typed, index, lease, wrong
 ]]
 
@@ -30,7 +30,7 @@ if foreign then return { 'corrupt', 'lease' } end
 if index_foreign(nodes_key) then return { 'corrupt', 'nodes' } end
 if index_foreign(kept_key) then return { 'corrupt', 'kept' } end
 local left = deadline and redis.call('PTTL', lease_key) or 0
--- Others may have forgotten it already, by the clock that its lease goes by too.
+-- Others may have forgotten it already, by the clock that its lease runs by too.
 if deadline and left >= 0 and left < WRONG_SLACK then return { 'ok' } end
 local listed = tonumber(redis.call('ZSCORE', nodes_key, node) or nil)
 local in_nodes = deadline and wrong_index(nodes_key, node, deadline, left) or nil

@@ -1,6 +1,6 @@
 --[[
-  mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as
-  they are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays. So do
+  mend_record: set aside a value under a session's key that is not its record, and remove its entries as far as
+  they are known; or report whether it is still there. The caller has judged it; a value that changed since stays. So do
   keys of foreign types.
 
   KEYS[1]  record      string  {ns:p}:session:<id>
@@ -15,15 +15,15 @@
   ARGV[4]  user        text of up to 256 bytes; empty: none
   ARGV[5]  connection  text of up to 256 bytes; empty: none
   ARGV[6]  node        text of up to 256 bytes; empty: none
-  ARGV[7]  found       text; empty: something of a foreign type; the SHA-1 of what was found, in hex digits
-  ARGV[8]  aside_ms    integer from 1; default: 604800000; how long it is kept aside
+  ARGV[7]  found       text; empty: something of a foreign type; the SHA-1 of the found value, in hex digits
+  ARGV[8]  aside_ms    integer from 1; default: 604800000; how long it stays set aside
 
   Replies
-    {"ok", wrong...}  "record" if what was found is there, or was until now
+    {"ok", wrong...}  "record" if the found value is there, or was until now
     {"corrupt", key}
   Writes: record, expiry, user, connection, node, aside.
   Events: ended (corrupt), but of what is no session.
-  Again:  the same state; what was mended is not wrong any more.
+  Again:  the same state; what was repaired is no longer wrong.
   Uses:   event, args, clock, permission, typed, freeze, record, index
 ]]
 
@@ -43,7 +43,7 @@ local pointer = connection ~= '' and index_pointer(connection_key)
 permission_ask(index_pointer, record_find_head)
 redis.call('RENAME', record_key, aside_key)
 redis.call('PEXPIRE', aside_key, aside)
--- Behind a write that memory cannot refuse: where that is full, an event would be refused as the first.
+-- After a write that frees memory: if memory is full, Redis would refuse an event as the first write.
 if tell and not (record and record.kind ~= RECORD_LIVE) then
   tell(stream_at + 2, nil, 'ended', 'corrupt', id, user, connection, node, record and record.version or '0')
 end

@@ -1,7 +1,7 @@
 --[[
-  mend_session: bring what leads to an id in line with its record, or tell what is wrong there. What is named is looked
-  at: where the record is a session's that has it, its entry has to be there, and where it is not, none may be. The
-  record of a session is written only where another has its connection.
+  mend_session: repair the entries that lead to an id by its record, or report what is wrong there. It checks the named
+  keys: if the record is a session's that has the name, its entry must be there; otherwise there must be none. It
+  writes a session's record only if another session has its connection.
 
   KEYS[1]  record         string  {ns:p}:session:<id>
   KEYS[2]  expiry         zset    {ns:p}:expiry
@@ -21,16 +21,16 @@
 
   Replies
     {"ok", wrong...}        what is wrong, or was until now: the name of a key, "_" and one of missing, stray, score;
-                            short, it goes before the session ends; of the expiry index note, its own note is; of a
+                            short, it expires before the session; of the expiry index note, its own note is; of a
                             connection elsewhere, it points to a session that does not have it, and held, to one that
                             has it too
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id}
-    {"frozen"}              it is on its way to another store, and would have to give up its connection
+    {"frozen"}              a migration has frozen it, and it would have to give up its connection
     {"corrupt", key}
   Writes: record, expiry, user, connection, node, migrations.
   Events: ended: lost, of what nothing but an entry of the expiry index was left; taken_over.
-  Again:  the same state; what was mended is not wrong any more.
+  Again:  the same state; what was repaired is no longer wrong.
   Uses:   event, args, clock, permission, typed, freeze, record, index, session, migration, wrong
 ]]
 
@@ -60,7 +60,7 @@ local function note(name, what)
   wrong[#wrong + 1] = name .. '_' .. what
   wrong[name] = what
 end
--- TTLs run by the server's clock, which a test's may be ahead of.
+-- TTLs run by the server's clock; a test's clock may be ahead of it.
 local rest = record and math.max(record.stored_until - now, 1) or 0
 local kept = record and redis.call('PTTL', record_key) or -1
 if kept >= 0 and kept + WRONG_LATE < rest then
@@ -93,7 +93,7 @@ elseif connection ~= '' then
   local holder, unread = record_find_head(holder_key)
   if unread then return { 'corrupt', 'holder_record' } end
   local has_it = holder and holder.kind == RECORD_LIVE and holder.connection == connection
-  -- One that has expired gives way to one that lives.
+  -- An expired session gives way to a live one.
   local keeps_it = has_it and (holder.expires_at > now or live.expires_at <= now)
   note('connection', keeps_it and 'held' or 'elsewhere')
 end
@@ -111,12 +111,14 @@ end
 permission_ask()
 if wrong.record then redis.call('PEXPIRE', record_key, rest) end
 if wrong.expiry == 'stray' then
-  -- First what frees memory: where that is full, an event would be refused as a first write.
+  -- The write that frees memory comes first: if memory is full, Redis would refuse an event as the first
+  -- write.
   redis.call('ZREM', expiry_key, id)
   if tell and not record then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
 elseif wrong.expiry then
   index_expiry(expiry_key, id, live, grace, now, true)
-  -- It lives as long as its own note says, or the next sessions would not find it too short.
+  -- It must live as long as its own note says; otherwise the next sessions would not notice that it is too
+  -- short.
   local deadline = tonumber(redis.call('ZSCORE', expiry_key, ''))
   if wrong_goes_before(expiry_key, deadline - now) then redis.call('PEXPIRE', expiry_key, deadline - now) end
 end

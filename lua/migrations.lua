@@ -1,5 +1,5 @@
 --[[
-  migrations: read the sessions that are on their way among a page of the list, and drop the entries of others.
+  migrations: read the sessions on their way among a page of the list, and drop the entries of others.
 
   KEYS[1]   migrations  zset   {ns:p}:migrations
   KEYS[2+]  session     group  record string {ns:p}:session:<id>; at most 200
@@ -8,7 +8,7 @@
 
   Replies
     {"ok", dropped, (id, record)...}  frozen, departed and not cleaned up, or deleted while incoming; each without
-                                      its entries. One that has expired is neither told nor dropped.
+                                      its entries. An expired one is neither returned nor dropped.
     {"corrupt", key}
   Writes: migrations.
   Again:  reads again.

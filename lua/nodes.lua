@@ -1,6 +1,6 @@
 --[[
-  nodes: tell how the leases of a page of the registered nodes stand. The list has a node by the end of its lease, and
-  only the lease itself tells whether it is held.
+  nodes: read the state of the leases of a page of registered nodes. The list is ordered by the ends of leases, but
+  only the lease itself shows whether it is held.
 
   KEYS[1]   nodes   zset   {ns:p}:nodes
   KEYS[2+]  listed  group  lease string {ns:p}:node:<node>:lease; at most 500
@@ -8,8 +8,8 @@
   ARGV[2+]  listed  group  node (text)
 
   Replies
-    {"ok", (node, deadline, lease)...}  held or lapsed; one that was forgotten meanwhile is left out
-    {"corrupt", key, node?}             the node if it is its lease
+    {"ok", (node, deadline, lease)...}  held or lapsed; a node that was forgotten meanwhile is left out
+    {"corrupt", key, node?}             the node if it is the lease of one
   Writes: nothing.
   Again:  reads again.
   Uses:   call, args, clock, typed, lease
@@ -27,7 +27,7 @@ for at, ended in ipairs(ends) do
   local lease_key, node = KEYS[at + 1], ARGV[at + 1]
   local _, deadline, held, foreign = lease_read(lease_key, now)
   if foreign then return { 'corrupt', 'listed_lease', node } end
-  -- A lease may be forgotten before its node is, which is listed as long as others keep it.
+  -- A lease may be forgotten before its node, which stays listed as long as other nodes stay.
   deadline = deadline or ended and tonumber(ended)
   if deadline then
     reply[#reply + 1] = node

@@ -9,7 +9,7 @@
   KEYS[6]   as_lease         string  {ns:p}:node:<as_node>:lease
   ARGV[1]   now_ms           integer from 0; empty: the server's clock
   ARGV[2]   op_id            8 bytes; empty: none
-  ARGV[3]   bound_ms         integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]   bound_ms         integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]   id               text of 1 to 128 bytes
   ARGV[5]   user             text of up to 256 bytes; empty: none
   ARGV[6]   connection       text of up to 256 bytes; empty: none
@@ -23,27 +23,27 @@
   ARGV[14]  grace_ms         integer from 1; default: 3600000
   ARGV[15]  entries_bytes    integer from 0 to 15728640; default: 262144; the most that all entries may take
   ARGV[16]  entries_most     integer from 0; default: 1024; how many entries there may be at most, and how many changes
-  ARGV[17]  as_node          text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[17]  as_node          text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[18]  lease_id         8 bytes; empty: none; its lease
   ARGV[19]  changes          entries; empty: none; an empty value removes
 
   Replies
-    {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
-    {"unchanged", version, last_active, expires_at}    no changes, and the rest is so already; nothing was written
-    {"unsure", now}                                    whether it has happened is not known; nothing was written now
+    {"ok", version, last_active, expires_at, new_id?}  the new id if it was rotated since this change
+    {"unchanged", version, last_active, expires_at}    no changes, and the rest is as it was; nothing was written
+    {"unsure", now}                                    unknown whether it has happened; nothing was written now
     {"missing"}
-    {"rotated"}                                        a login left the id: there is a newer one, which is not told
+    {"rotated"}                                        a login gave it a newer id, which is not revealed
     {"moved", new_id}                                  call again with it, once
-    {"departed", place}                                it has gone to that place
+    {"departed", place}                                it has departed to that place
     {"frozen"}
-    {"fenced"}                                         as_node does not hold its lease, or not the session
+    {"fenced"}                                         as_node lacks its lease, or the session is another node's
     {"conflict", version}                              the session moved on
-    {"large", bytes, entries}                          the entries would take that many bytes, and be so many
-    {"need", "routing", user, connection, node}        asked only where the times touch the indexes, or
-                                                       a new status is told
+    {"large", bytes, entries}                          the entries would take that many bytes and be that many
+    {"need", "routing", user, connection, node}        asked only if the times affect the indexes, or if
+                                                       a new status goes into an event
     {"corrupt", key}
   Writes: record; rarely expiry, user, connection, node.
-  Events: updated, if the status is another.
+  Events: updated, if the status changed.
   Again:  same op_id → ok, with the version that it made and the times as they are now, while its change is one of the
           session's last four; then unsure.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease, change
@@ -54,8 +54,8 @@ local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key =
 local now_ms, op_id, bound_ms, id, user, connection, node, version, status, ttl_ms, new_lifetime_ms, threshold,
   touch_ms, grace_ms, entries_bytes, entries_most, as_node, lease_id, changes = unpack(ARGV)
 
--- Ordinarily: changes of entries, appended without a look at those that are there, to a session that does not live
--- longer by them. Whatever is not sure here, and each argument that is not plainly right, is for what comes below.
+-- Ordinarily: changes of entries, appended without reading the existing ones, to a session that does not live
+-- longer by them. Uncertain cases, and arguments that are not plainly right, are left to the form below.
 local most_bytes, most, bound, grace = tonumber(entries_bytes), tonumber(entries_most), tonumber(bound_ms),
   tonumber(grace_ms)
 local share, touch = tonumber(threshold), tonumber(touch_ms)
@@ -86,7 +86,7 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
       unpack_fields(RECORD_HEADER, raw)
     local record_size = RECORD_HEADER_SIZE + user_size + connection_size + node_size + body_size
     body_size, listed = body_size + size, listed + count
-    -- A use, as a refresh notes one.
+    -- A use, as a refresh records one.
     local left, idle, used = expires_at - now, now - last_active, raw:sub(RECORD_TIMES_OFFSET + 1, RECORD_HEADER_SIZE)
     local is_used, extended = idle >= touch or left <= touch, now + ttl
     if deadline > 0 and extended > deadline then extended = deadline end
@@ -110,7 +110,7 @@ if status .. ttl_ms .. new_lifetime_ms .. as_node .. lease_id == '' and #op_id =
         redis.call('SET', record_key, raw:sub(1, RECORD_CHANGED_OFFSET) .. written
           .. raw:sub(RECORD_CHANGED_OFFSET + #written + 1) .. changes, 'KEEPTTL')
       else
-        -- One command on one key: nothing that lets the first pass refuses the second.
+        -- Same command, same key: if Redis allows the first, it allows the second.
         redis.call('SETRANGE', record_key, record_size, changes)
         redis.call('SETRANGE', record_key, RECORD_CHANGED_START, written)
       end

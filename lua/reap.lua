@@ -1,23 +1,23 @@
 --[[
-  reap: remove a batch of expired sessions with all their index entries. Each is checked again. What was in them the
-  caller has read before: what has expired is not changed any more. What is corrupt is set aside, for somebody to look
-  at, so that nobody comes by it again.
+  reap: remove a batch of expired sessions with all their index entries. It checks each again. The caller has read their
+  contents before: an expired session no longer changes. It sets corrupt sessions aside, for an operator to look
+  at, so that no later call meets them.
 
   KEYS[1]   expiry    zset   {ns:p}:expiry
   KEYS[2+]  session   group  record string {ns:p}:session:<id>, user zset {ns:p}:user:<user>:sessions,
                              connection string {ns:p}:connection:<connection>:session,
                              node zset {ns:p}:node:<node>:sessions, aside string {ns:p}:aside:<id>; at most 200
   ARGV[1]   now_ms    integer from 0; empty: the server's clock
-  ARGV[2]   aside_ms  integer from 1; default: 604800000; how long what is corrupt is kept aside
+  ARGV[2]   aside_ms  integer from 1; default: 604800000; how long corrupt data stays set aside
   ARGV[3+]  session   group  id (text), user (text; empty: none), connection (text; empty: none),
                              node (text; empty: none), expires_at_ms (integer from 0; default: 0)
 
   Replies
     {"ok", removed, stale, corrupt, dropped, left, removed*id, stale*id, corrupt*id}
-      how many of each kind, then those of each kind. Stale: the user, connection or node is another
+      how many of each kind, then the ids of each kind. Stale: the user, connection or node is another
       now, or it is another session, for it expires at another time. Dropped are entries of the expiry
-      index without a session. A live one is in none. Left: so many at the end of the group were not
-      looked at, for those before were large; call again for them. Corrupt is a session that is
+      index without a session. A live one is in none. Left: this many at the end of the group were not
+      looked at, because those before were large; call again for them. Corrupt is a session that is
       broken, or of which a key is of a foreign type: if its time in the expiry index is over, what is
       under its record's key is under aside now, and its entries are gone, but for the foreign.
     {"corrupt", key}
@@ -46,7 +46,8 @@ for place = 1, member_count do
     session_set_aside(record_key, keys, id, record, pointer, aside_key, aside, now, tell, stream)
     corrupt[#corrupt + 1] = id
   elseif not record or record.kind ~= RECORD_LIVE then
-    -- First what frees memory: where that is full, an event would be refused as a first write.
+    -- The write that frees memory comes first: if memory is full, Redis would refuse an event as the first
+    -- write.
     local entry = redis.call('ZREM', expiry_key, id)
     if tell and not record and entry == 1 then tell(nil, nil, 'ended', 'lost', id, '', '', '', '0') end
     dropped = dropped + entry

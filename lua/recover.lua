@@ -1,6 +1,6 @@
 --[[
-  recover: give a batch of a node's sessions to another node: of one that is dead, or that is drained. Each is checked
-  again. It loses its connection and is suspended, with some time at least for its client to come back.
+  recover: give a batch of the sessions of a dead or drained node to another node. It checks each
+  again. A session loses its connection and is suspended, with some time left for its client to come back.
 
   KEYS[1]    nodes         zset    {ns:p}:nodes
   KEYS[2]    lease         string  {ns:p}:node:<node>:lease
@@ -13,24 +13,24 @@
                                    connection string {ns:p}:connection:<connection>:session; at most 200
   ARGV[1]    now_ms        integer from 0; empty: the server's clock
   ARGV[2]    op_id         8 bytes; empty: none
-  ARGV[3]    bound_ms      integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]    bound_ms      integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]    node          text of 1 to 256 bytes
   ARGV[5]    new_node      utf-8 of 1 to 256 bytes; another one
-  ARGV[6]    lease_id      8 bytes; empty: any; the lease that the new node has to hold
+  ARGV[6]    lease_id      8 bytes; empty: any; the lease that the new node must hold
   ARGV[7]    when          word: lapsed, always; default: lapsed; lapsed: not while the node holds its lease
-  ARGV[8]    reconnect_ms  integer from 1; default: 60000; how long a session has left at least, but for its deadline
+  ARGV[8]    reconnect_ms  integer from 1; default: 60000; how long a session has left at least, within its deadline
   ARGV[9]    grace_ms      integer from 1; default: 3600000
   ARGV[10+]  session       group   id (text), user (text; empty: none), connection (text; empty: none)
 
   Replies
     {"ok", recovered, stale, frozen, corrupt, left, recovered*(id, version), stale*id, frozen*id, corrupt*id}
-      how many of each kind, then those of each kind. Stale: the user or connection is another now.
-      One that has expired is left to the reaper and in none, nor is one that is no longer the node's.
-      Left: so many at the end of the group were not looked at, for those before were large; call
+      how many of each kind, then the ids of each kind. Stale: the user or connection is another now.
+      Expired sessions are left to a reaper and in no list, nor are those that are no longer the node's.
+      Left: this many at the end of the group were not looked at, because those before were large; call
       again for them.
-    {"unsure", now}       whether it has happened is not known; nothing was written now
+    {"unsure", now}       unknown whether it has happened; nothing was written now
     {"leased", deadline}  the node holds its lease until then
-    {"lapsed"}            the new node does not hold its lease: nobody would find the sessions there again
+    {"lapsed"}            the new node does not hold its lease, so nobody would find the sessions there
     {"corrupt", key}
   Writes: expiry, node, new_node, session_record, session_connection; rarely nodes, lease, kept, session_user.
   Events: recovered.
@@ -107,7 +107,7 @@ for place = 1, member_count do
   end
 end
 if unsure then return unsure end
--- What the same call took when it came first is told again, whatever became of the leases.
+-- A repeated call returns again what it took the first time, whatever became of the leases.
 if refusal and #recovered == 0 then return refusal end
 
 local moved, entries, pointers, longest = {}, {}, {}, 0
@@ -130,8 +130,8 @@ for _, claim in ipairs(moved) do
   session_prolong(keys, claim.id, claim.record, now + reconnect, grace, now)
   longest = math.max(longest, claim.record.stored_until)
 end
--- The records come behind what leads to them, and before what no longer does: so a call that comes again finds what it
--- has left to do.
+-- It writes records after the entries that lead to them, and before it removes old entries. So a repeated call finds
+-- what is left to do.
 if #entries > 0 then
   redis.call('ZADD', new_node_key, unpack(entries))
   index_keep(new_node_key, longest - now, grace)

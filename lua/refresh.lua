@@ -16,22 +16,22 @@
   ARGV[7]   touch_ms    integer from 0; default: 0; write nothing when the last use is less than this ago
   ARGV[8]   grace_ms    integer from 1; default: 3600000
   ARGV[9]   want        word: times, record; default: times
-  ARGV[10]  as_node     text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[10]  as_node     text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[11]  lease_id    8 bytes; empty: none; its lease
 
   Replies
     {"ok", version, last_active, expires_at, record?}         the record if wanted
     {"unchanged", version, last_active, expires_at, record?}  used a moment ago; the record if wanted
     {"missing"}
-    {"rotated"}                                               a login left the id for one that is not told
+    {"rotated"}                                               a login gave it a newer id, which is not revealed
     {"moved", new_id}                                         call again with it, once
-    {"departed", place}                                       it has gone to that place
+    {"departed", place}                                       it has departed to that place
     {"frozen"}
-    {"fenced"}                                                as_node does not hold its lease, or not the session
-    {"need", "routing", user, connection, node}               asked only when the TTLs of the keys come near
+    {"fenced"}                                                as_node lacks its lease, or the session is another node's
+    {"need", "routing", user, connection, node}               asked only if the TTLs of the keys run short
     {"corrupt", key}
   Writes: record, expiry; rarely user, connection, node.
-  Again:  the same state but for the time of use.
+  Again:  the same state, except the time of use.
   Uses:   call, args, clock, permission, typed, freeze, record, entries, index, session, lease, change
 ]]
 
@@ -39,8 +39,8 @@ call_alone()
 local record_key, expiry_key, user_key, connection_key, node_key, as_lease_key = unpack(KEYS)
 local now_ms, id, user, connection, node, threshold, touch_ms, grace_ms, want, as_node, lease_id = unpack(ARGV)
 
--- Ordinarily: a live session that no migration has touched is used and lives on, or was used a moment ago. Whatever is
--- not sure here, and each argument that is not plainly right, is for what comes below, and nothing is written by then.
+-- Ordinarily: a live session that no migration has touched is used and lives on, or was used a moment ago. Uncertain
+-- cases, and arguments that are not plainly right, are left to the form below; nothing is written by then.
 local may, now, share, touch, grace = redis.acl_check_cmd, tonumber(now_ms), tonumber(threshold), tonumber(touch_ms),
   tonumber(grace_ms)
 if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_ms):find('%D')
@@ -58,7 +58,7 @@ if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_m
       struct.unpack(RECORD_NUMBERS, raw, RECORD_NUMBERS_OFFSET + 1)
     local is_plain = format == RECORD_FORMAT and kind == RECORD_LIVE and state >= RECORD_ACTIVE
       and state < RECORD_MIGRATING and expires_at > now and stored_until >= expires_at and last_active <= now
-    -- What is told is whole, and text.
+    -- The returned record is whole, and valid text.
     if is_plain and want == 'record' then
       local _, _, _, user_size, connection_size, node_size, _, body_size = struct.unpack(RECORD_HEADER, raw)
       local position, size = RECORD_HEADER_SIZE + user_size + connection_size + node_size + 1, #raw
@@ -77,8 +77,8 @@ if as_node .. lease_id == '' and not (now_ms .. threshold .. touch_ms .. grace_m
     local extended = now + ttl
     if deadline > 0 and extended > deadline then extended = deadline end
     local extends = extended > expires_at and (expires_at - now) * 1000 < ttl * share
-    -- The TTLs of the keys are long enough, SETRANGE is not refused behind another command, and the session's entry is
-    -- there and moves. If it did not move, nothing is written.
+    -- The TTLs of the keys are long enough, Redis does not refuse SETRANGE after another command, and the session's
+    -- entry is there and moves. If it did not move, nothing is written.
     if is_plain and extended >= expires_at and (not extends or stored_until >= extended + grace / 2
       and (not may or may('SETRANGE', record_key))
       and redis.pcall('ZADD', expiry_key, 'XX', 'CH', extended, id) == 1) then
@@ -109,8 +109,8 @@ if raw == '' and redis.call('EXISTS', record_key) == 1 then return { 'corrupt', 
 local record
 if raw ~= '' then record = wanted and record_decode(raw) or not wanted and record_decode_numbers(raw) end
 local corrupt = raw ~= '' and not record
--- Where it went, and whether a freeze is over, stands behind the header. One of another format is written anew as a
--- whole.
+-- Where it went, and whether a freeze is over, is stored behind the header. A record of another format is rewritten
+-- as a whole.
 if record and (record.kind ~= RECORD_LIVE or record.status == RECORD_MIGRATING or record.is_stale
   or wanted and record.copies_until > 0) then
   record, corrupt = record_read(record_key, now)
@@ -123,8 +123,8 @@ if as_node ~= '' and not record.node then record_read_routing(record, record_key
 refusal = change_refusal(record, record.node, as_lease_key, as_node, lease_id, now)
 if refusal then return refusal end
 
--- A clock that was set back leaves a last use that is not yet, and expiries that are too far off. But a session that
--- waits for its client was given its time by recover, unless its last use is not yet.
+-- A clock that was set back leaves last uses in the future and expiries that are too far off. But a session that
+-- waits for its client got its time from recover, unless its last use is in the future.
 local left, idle = record.expires_at - now, now - record.last_active
 local is_ahead = idle < 0
 local word = (is_ahead and -idle or idle) < touch and left > touch and 'unchanged' or 'ok'

@@ -21,11 +21,11 @@
   ARGV[7]    new_id             utf-8 of 1 to 128 bytes
   ARGV[8]    new_user           utf-8 of up to 256 bytes; empty: the user it has
   ARGV[9]    grace_ms           integer from 1; default: 3600000
-  ARGV[10]   rotation_grace_ms  integer from 1; default: 30000; how long the old id answers moved, after a login rotated
+  ARGV[10]   rotation_grace_ms  integer from 1; default: 30000; the old id answers moved, or after a login rotated
   ARGV[11]   tombstone_ms       integer from 1; default: 30000
   ARGV[12]   limit              integer from 0 to 500; 0: none; default: 0; checked when the user changes
   ARGV[13]   policy             word: reject, evict; default: reject
-  ARGV[14]   as_node            text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[14]   as_node            text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[15]   lease_id           8 bytes; empty: none; its lease
   ARGV[16]   becomes            word: anonymous; empty: the new user's; anonymous: it loses its user, whoever new_user
                                 is
@@ -42,18 +42,18 @@
     {"ok", record, evicted_id...}     the session under its new id
     {"again", record, evicted_id...}  it has happened before
     {"exists"}                        the new id is in use
-    {"unsure", now}                   it has happened, and what the session was then is not known any more
+    {"unsure", now}                   it has happened, and the session has changed since
     {"missing"}                       no live session
-    {"rotated"}                       another rotation was first, with a login: there is a newer id
-    {"moved", new_id}                 another rotation was first: this is the id
-    {"departed", place}               it has gone to that place
+    {"rotated"}                       another rotation came first, with a login: there is a newer id
+    {"moved", new_id}                 another rotation came first: this is the id
+    {"departed", place}               it has departed to that place
     {"frozen"}
-    {"fenced"}                        as_node does not hold its lease, or not the session
-    {"limit", live}                   the new user has that many sessions, and the policy is to reject
-    {"large", bytes, entries}         the entries would take that many bytes, and be so many
+    {"fenced"}                        as_node lacks its lease, or the session is another node's
+    {"limit", live}                   the new user has that many sessions, and the policy is reject
+    {"large", bytes, entries}         the entries would take that many bytes and be that many
     {"need", "routing", user, connection, node}
     {"need", "evict", id...}          declare these as victims
-    {"need", "remove", id...}         run delete_user of <new_user> for these: there are far too many
+    {"need", "remove", id...}         run delete_user of <new_user> for these: they are far too many
     {"corrupt", key}
   Writes: record, expiry, user, connection, node, new_record, new_user; rarely victim_record, victim_connection,
           victim_node.
@@ -71,8 +71,8 @@ local now_ms, op_id, id, user, connection, node, new_id, new_user, grace_ms, rot
   policy, as_node, lease_id, becomes, new_ttl_ms, new_lifetime_ms, entries_bytes, entries_most, changes =
   unpack(ARGV, 1, 21)
 
--- Ordinarily: only the id is to be another, and nothing is under the new one. Whatever is not sure here, and each
--- argument that is not plainly right, is for what comes below.
+-- Ordinarily: only the id changes, and nothing is under the new one. Uncertain cases, and arguments that are not
+-- plainly right, are left to the form below.
 if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes == ''
   and #op_id == ARGS_TOKEN_SIZE and op_id ~= '\0\0\0\0\0\0\0\0'
   and (new_user == '' or new_user == user) and (policy == 'reject' or policy == 'evict')
@@ -83,7 +83,7 @@ if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
   and id ~= '' and #id <= 128 and new_id ~= '' and #new_id <= 128
   and #user <= 256 and #connection <= 256 and #node <= 256
   and (new_id .. user .. connection .. node):find('^[^\128-\255]*$') then
-  -- They are digits, which Lua reckons with.
+  -- They are digits, with which Lua can calculate.
   local grace, rotation_grace, tombstone, now = grace_ms + 0, rotation_grace_ms + 0, tombstone_ms + 0, tonumber(now_ms)
   if not now then
     local time = redis.call('TIME')
@@ -110,7 +110,7 @@ if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
       if entry_kind < 1 or entry_kind > 2 then break end
       position = position + ENTRY_HEADER_SIZE + key_size + value_size
     end
-    -- It is used now, and has its whole idle time again.
+    -- It is used now, and gets its full idle time again.
     local lives_until = now + ttl
     if deadline > 0 and lives_until > deadline then lives_until = deadline end
     if lives_until < expires_at then lives_until = expires_at end
@@ -130,8 +130,8 @@ if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
         local was_in = redis.call('ZREM', expiry_key, id)
         if user ~= '' then was_in = was_in * redis.call('ZREM', user_key, id) end
         if node ~= '' then was_in = was_in * redis.call('ZREM', node_key, id) end
-        -- Indexes that the session was in live long enough for it: no index was empty meanwhile, which would end its
-        -- TTL.
+        -- Indexes that had the session live long enough for it. No index was empty meanwhile, which would have ended
+        -- its TTL.
         local rest = stored_until - now
         if was_in == 0 then
           -- See index_expiry.
@@ -163,7 +163,7 @@ if member_count == 0 and as_node .. lease_id .. becomes .. new_ttl_ms .. changes
           created_at, ttl, deadline, last_active, expires_at, now + rotation_grace) .. new_id, 'PX', rotation_grace)
         return { 'ok', new }
       end
-      -- An index is of a foreign type: what comes below finds and answers that, with nothing put in.
+      -- An index has a foreign type. The form below finds and answers that; nothing has been put in.
       if in_user == 1 then redis.call('ZREM', new_user_key, new_id) end
       if in_node == 1 then redis.call('ZREM', node_key, new_id) end
     end
@@ -203,7 +203,7 @@ if refusal then return refusal end
 local taken, corrupt, copies_until = record_read(new_record_key, now)
 if corrupt then return { 'corrupt', 'new_record' } end
 if rotated then
-  -- The answer is the session of then, which nobody has changed since.
+  -- The answer is the session of that time, if nobody has changed it since.
   if record_refusal(taken, false, now) or taken.version ~= rotated then return { 'unsure', now } end
   return limit_evicted(declared, op_id, now, { 'again', taken.raw })
 end
@@ -229,16 +229,17 @@ end
 if #victims == 0 then permission_ask(limit_evict) else permission_ask() end
 record_change(record, op_id, now)
 record_begin(record, ttl, lifetime, now)
--- Copies that may wait are of the old id.
+-- Copies that may wait elsewhere have the old id.
 record.copies_until, record.stored_until = copies_until, math.min(record.stored_until, record.expires_at + grace)
 record_keep(record, grace)
--- The other indexes were looked at.
+-- The other indexes were checked before.
 if session_index(new_keys, new_id, record, grace, now, {}) then return { 'corrupt', 'new_user' } end
 session_unindex(keys, id, old, now)
 session_tell(tell, stream_at + 2, 'rotated', login and 'login' or logout and 'logout' or '', id, record, record.version,
   new_id)
 record_store(new_record_key, record, now)
 if pointer == id then redis.call('SET', connection_key, new_id, 'PX', record.stored_until - now) end
--- Who planted the id of a session before its login must not follow it, nor who has the id of a user who logged out.
+-- An attacker who planted the id before a login must not follow it, nor anyone who has the id of a user who logged
+-- out.
 record_leave(record_key, old, op_id, (login or logout) and RECORD_DELETED or RECORD_MOVED, new_id, rotation_grace, now)
 return limit_evict(victims, declared, op_id, tombstone, now, { 'ok', record_encode(record) }, tell)

@@ -12,9 +12,9 @@
     {"ok", version}
     {"unchanged", version}  it is not frozen
     {"missing"}
-    {"rotated"}             a login left the id: there is a newer one, which is not told
+    {"rotated"}             a login gave it a newer id, which is not revealed
     {"moved", new_id}       it was thawed and rotated meanwhile
-    {"departed", place}     it has gone to that place
+    {"departed", place}     it has departed to that place
     {"frozen"}              by another task, or in the other direction
     {"corrupt", key}
   Writes: record, migrations.

@@ -8,23 +8,23 @@
   KEYS[4]  as_lease    string  {ns:p}:node:<as_node>:lease
   ARGV[1]  now_ms      integer from 0; empty: the server's clock
   ARGV[2]  op_id       8 bytes; empty: none
-  ARGV[3]  bound_ms    integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]  bound_ms    integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]  id          text of 1 to 128 bytes
   ARGV[5]  connection  text of 1 to 256 bytes
   ARGV[6]  node        text of up to 256 bytes; empty: none
-  ARGV[7]  as_node     text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[7]  as_node     text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[8]  lease_id    8 bytes; empty: none; its lease
 
   Replies
-    {"ok", version, new_id?}  the id if it was rotated since it made this change
+    {"ok", version, new_id?}  the new id if it was rotated since this change
     {"unchanged", version}    the session has another connection, or none
-    {"unsure", now}           whether it has happened is not known; nothing was written now
+    {"unsure", now}           unknown whether it has happened; nothing was written now
     {"missing"}
-    {"rotated"}               a login left the id: there is a newer one, which is not told
+    {"rotated"}               a login gave it a newer id, which is not revealed
     {"moved", new_id}         call again with it, once
-    {"departed", place}       it has gone to that place
+    {"departed", place}       it has departed to that place
     {"frozen"}
-    {"fenced"}                as_node does not hold its lease, or not the session
+    {"fenced"}                as_node lacks its lease, or the session is another node's
     {"need", "routing", user, connection, node}
     {"corrupt", key}
   Writes: record, connection, node.

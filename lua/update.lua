@@ -13,7 +13,7 @@
   KEYS[10]  as_lease        string  {ns:p}:node:<as_node>:lease
   ARGV[1]   now_ms          integer from 0; empty: the server's clock
   ARGV[2]   op_id           8 bytes; empty: none
-  ARGV[3]   bound_ms        integer from 0; empty: none; a time of the server's from before the call began
+  ARGV[3]   bound_ms        integer from 0; empty: none; a time of the server from before the call began
   ARGV[4]   id              text of 1 to 128 bytes
   ARGV[5]   user            text of up to 256 bytes; empty: none
   ARGV[6]   connection      text of up to 256 bytes; empty: none
@@ -28,27 +28,27 @@
   ARGV[15]  threshold       integer from 1 to 1000; default: 500; thousandths of ttl: extend when less is left
   ARGV[16]  touch_ms        integer from 0; default: 0; note no use when the last one is less than this ago
   ARGV[17]  grace_ms        integer from 1; default: 3600000
-  ARGV[18]  as_node         text of up to 256 bytes; empty: none; the node that writes as the owner
+  ARGV[18]  as_node         text of up to 256 bytes; empty: none; the node that makes the call
   ARGV[19]  lease_id        8 bytes; empty: none; its lease
   ARGV[20]  entries         entries of up to 15728640 bytes; empty: none
 
   Replies
-    {"ok", version, last_active, expires_at, new_id?}  the id if it was rotated since it made this change
-    {"unsure", now}                                    whether it has happened is not known; nothing was written now
+    {"ok", version, last_active, expires_at, new_id?}  the new id if it was rotated since this change
+    {"unsure", now}                                    unknown whether it has happened; nothing was written now
     {"missing"}
-    {"rotated"}                                        a login left the id: there is a newer one, which is not told
+    {"rotated"}                                        a login gave it a newer id, which is not revealed
     {"moved", new_id}                                  call again with it, once
-    {"departed", place}                                it has gone to that place
+    {"departed", place}                                it has departed to that place
     {"frozen"}
     {"conflict", version}                              the session moved on
-    {"fenced"}                                         as_node does not hold its lease, or not the session
-    {"taken", holder_id}                               the new connection is another live session's: this one's
+    {"fenced"}                                         as_node lacks its lease, or the session is another node's
+    {"taken", holder_id}                               another live session has the new connection: this one
     {"need", "routing", user, connection, node}
     {"need", "holder", holder_id, holder_node}         the new connection points to this session
-    {"need", "reap", id}                               run reap for it: it has expired, and is in the way
+    {"need", "reap", id}                               run reap for it: it has expired and is in the way
     {"corrupt", key}
   Writes: record; rarely expiry, user, connection, node, new_user, new_connection, new_node.
-  Events: updated, if user, connection, node or status are others.
+  Events: updated, if user, connection, node or status changed.
   Again:  same op_id → ok, with the version that it made and the times as they are now, while its change is one of the
           session's last four; then unsure.
   Uses:   event, args, clock, permission, typed, freeze, record, entries, index, session, lease, change

@@ -6,13 +6,13 @@ use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result};
 use crate::store::Store;
 
-/// How the scheme of a URL ends that names several servers.
+/// The endings of a URL scheme that names several servers.
 const OF_SEVERAL: [&str; 4] = ["+sentinel", "-sentinel", "+cluster", "-cluster"];
 
-/// A store by its URL, with the defaults of its builder: `memory://`, or `redis://[user:password@]host[:port][/db]`, or
-/// with the feature `tls` `rediss://`, or the master that sentinels name: `redis+sentinel://host,host/service[/db]`, or the nodes of a
-/// cluster: `redis+cluster://host,host`. What is configured goes through [`MemoryStore::builder`] and
-/// `RedisStore::builder`.
+/// Opens the store that a URL names, with the defaults of its builder. The URL is `memory://`,
+/// `redis://[user:password@]host[:port][/db]`, with the feature `tls` `rediss://`, for the master that sentinels name
+/// `redis+sentinel://host,host/service[/db]`, or for the nodes of a cluster `redis+cluster://host,host`. To configure a
+/// store, use [`MemoryStore::builder`] or `RedisStore::builder`.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -27,20 +27,19 @@ const OF_SEVERAL: [&str; 4] = ["+sentinel", "-sentinel", "+cluster", "-cluster"]
 /// ```
 ///
 /// # Errors
-/// [`Error::Invalid`] for another URL; [`Error::NotExecuted`] when the server cannot be reached;
-/// [`Refusal::Forbidden`](crate::Refusal::Forbidden) when its ACL does not allow what a store needs.
+/// [`Error::Invalid`] for another URL; [`Error::NotExecuted`] when the store cannot reach the server;
+/// [`Refusal::Forbidden`](crate::Refusal::Forbidden) when the server's ACL does not allow what a store
+/// needs.
 pub async fn connect(url: &str) -> Result<Arc<dyn Store>> {
     match url.split_once("://") {
         Some(("memory", "")) => Ok(Arc::new(MemoryStore::builder().build()?)),
-        Some(("memory", _)) => {
-            Err(Error::invalid("url", "has something behind memory://, which takes nothing"))
-        }
+        Some(("memory", _)) => Err(Error::invalid("url", "must be memory:// alone")),
         Some(("redis" | "rediss" | "redis+unix" | "unix" | "valkey" | "valkeys" | "valkey+unix", _)) => {
             redis(url).await
         }
         Some((scheme, _)) if OF_SEVERAL.iter().any(|kind| scheme.ends_with(kind)) => redis(url).await,
-        // Without the URL, which may have a password.
-        _ => Err(Error::invalid("url", "begins neither with memory:// nor with redis:// or rediss://")),
+        // The error does not quote the URL, which may hold a password.
+        _ => Err(Error::invalid("url", "must begin with memory://, redis:// or rediss://")),
     }
 }
 
@@ -51,5 +50,5 @@ async fn redis(url: &str) -> Result<Arc<dyn Store>> {
 
 #[cfg(not(feature = "redis"))]
 async fn redis(_url: &str) -> Result<Arc<dyn Store>> {
-    Err(Error::invalid("url", "is one of Redis, for which cloakroom was built without its feature `redis`"))
+    Err(Error::invalid("url", "names Redis, but cloakroom was built without its feature `redis`"))
 }

@@ -1,11 +1,11 @@
-// Where the links of README.md lead in rustdoc, and its pictures.
+// Where the links of README.md lead in rustdoc.
 #![cfg_attr(not(doctest), doc = include_str!("docs/links.md"))]
 #![doc = include_str!("../README.md")]
 // docs.rs tells of each item which feature it needs.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-// Without the feature `redis` nobody calls the helpers that make arguments of scripts.
+// Without the feature `redis` no code calls the helpers that make arguments of scripts.
 #![cfg_attr(not(feature = "redis"), allow(dead_code, unused_imports))]
-// Without the feature `test-util` the clock of tests is compiled, and not exported.
+// Without the feature `test-util` the clock of tests is compiled but not exported.
 #![cfg_attr(not(feature = "test-util"), allow(unreachable_pub, unnameable_types))]
 
 pub mod background;
@@ -44,13 +44,13 @@ pub use crate::redis::{
 pub use crate::store::meter::describe_metrics;
 pub use crate::store::{Store, modify::SessionStoreExt, session_store::SessionStore};
 
-/// What becomes of sessions, read as it is told: docs/events.md.
+/// Events: what happens to sessions. docs/events.md explains them.
 pub mod events {
     pub use crate::model::{Ending, Event, EventKind, EventsFrom, EventsPosition, Told};
     pub use crate::store::event_store::{EventStore, EventStream};
 }
 
-/// What whoever operates a namespace goes through it by: [`RedisStore::walk`], [`RedisStore::users`] and
+/// Types for operators of a namespace: the results of [`RedisStore::walk`], [`RedisStore::users`] and
 /// [`RedisStore::inspect`].
 #[cfg(feature = "redis")]
 pub mod operating {
@@ -58,7 +58,7 @@ pub mod operating {
     pub use crate::redis::walk::{Passed, Position, Scan, Stretch, Users};
 }
 
-/// What is stored, held against itself, and mended: [`RedisStore::verifier`] and [`RedisStore::repair`].
+/// Checks and repairs the stored data: [`RedisStore::verifier`] and [`RedisStore::repair`].
 #[cfg(feature = "redis")]
 pub mod verify {
     pub use crate::redis::verify::kind::ViolationKind;

@@ -1,4 +1,4 @@
-//! What the program is asked to do.
+//! The arguments of the program.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -12,10 +12,10 @@ use cloakroom::{Invalid, Selector};
 use crate::connection::Certificates;
 use crate::connection::Place;
 
-/// Looks at the sessions of a Cloakroom namespace, ends them, and takes them from one server to another.
+/// Lists, ends and moves the sessions of a Cloakroom namespace.
 ///
-/// Exit codes: 0 it is done; 1 it failed; 2 the arguments are wrong; 3 there is nothing of the kind; 4 it was not confirmed;
-/// 5 a part of it was refused, or is away; 6 something stored does not agree; 130 it was interrupted.
+/// Exit codes: 0 done; 1 failed; 2 wrong arguments; 3 nothing found; 4 not confirmed; 5 partly refused, or some servers
+/// are away; 6 violations found; 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(name = "cloakroom", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -25,12 +25,12 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
-/// What all commands go by.
+/// The options of all commands.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub(crate) struct Common {
-    /// The server: redis://, rediss://, redis+sentinel://, redis+cluster:// and the like. Others of this machine can read a
-    /// password in an argument, and not one in the environment.
+    /// The server: redis://, rediss://, redis+sentinel://, redis+cluster:// and the like. Other users of this machine
+    /// can read a password in an argument, but not one in the environment.
     #[arg(
         long,
         env = "CLOAKROOM_URL",
@@ -42,13 +42,13 @@ pub(crate) struct Common {
     /// The namespace of the sessions.
     #[arg(long, env = "CLOAKROOM_NAMESPACE", default_value = "cloakroom", global = true)]
     pub(crate) namespace: String,
-    /// Prints JSON: a document, or a line for each thing that is told.
+    /// Prints JSON: one document, or one line per item.
     #[arg(long, global = true)]
     pub(crate) json: bool,
-    /// Prints secrets too: ids of sessions, with which anybody is logged in, connections, attributes and extensions.
+    /// Also prints secrets: ids of sessions, which log anybody in, connections, attributes and extensions.
     #[arg(long, global = true)]
     pub(crate) reveal: bool,
-    /// How long one call to a server may take, as 500ms or 1m: it is tried again until then.
+    /// How long one call to a server may take with its retries, such as 500ms or 1m.
     #[arg(
         long,
         value_name = "DURATION",
@@ -57,11 +57,11 @@ pub(crate) struct Common {
         global = true
     )]
     pub(crate) timeout: Duration,
-    /// A file of the certificates, in PEM, of the authorities that sign the server's.
+    /// A PEM file with the certificates of the authorities that sign the server's certificate.
     #[arg(long, env = "CLOAKROOM_ROOT_CERTIFICATE", value_name = "FILE", global = true)]
     #[cfg(feature = "tls")]
     pub(crate) root_certificate: Option<PathBuf>,
-    /// A file of the certificate, in PEM, by which this program shows who it is.
+    /// A PEM file with the client certificate of this program.
     #[arg(
         long,
         env = "CLOAKROOM_CLIENT_CERTIFICATE",
@@ -71,7 +71,7 @@ pub(crate) struct Common {
     )]
     #[cfg(feature = "tls")]
     pub(crate) client_certificate: Option<PathBuf>,
-    /// A file of its private key, in PEM.
+    /// A PEM file with the private key of the client certificate.
     #[arg(
         long,
         env = "CLOAKROOM_CLIENT_KEY",
@@ -104,7 +104,7 @@ impl Common {
     }
 }
 
-/// The longest is that of a store.
+/// The longest deadline is that of a store.
 fn timeout(text: &str) -> Result<Duration, String> {
     let timeout = humantime::parse_duration(text).map_err(|error| error.to_string())?;
     let is_possible = (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(&timeout);
@@ -113,65 +113,65 @@ fn timeout(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Tells how many sessions and nodes there are, and how the servers are.
+    /// Shows how many sessions and nodes there are, and the health of the servers.
     Stats,
-    /// Lists the users who have live sessions, by a look at all keys of the servers.
+    /// Lists the users who have live sessions, by a scan of all keys of the servers.
     Users(UsersArguments),
     /// Lists the live sessions of a user or a node, oldest first.
     List(ListArguments),
     /// Shows one session, or what became of it.
     Show(ShowArguments),
-    /// Tells what became of an id: live, expired, deleted, rotated, departed, or unknown.
+    /// Says what became of an id: live, expired, deleted, rotated, departed, or unknown.
     Explain(ExplainArguments),
-    /// Ends sessions: their clients are logged out. Asks before it does.
+    /// Ends sessions, which logs their clients out. Asks first.
     Kick(KickArguments),
-    /// Tells what becomes of sessions, as it happens, until it is interrupted.
+    /// Prints events of sessions as they happen, until it is interrupted.
     Watch(WatchArguments),
-    /// Writes all live sessions to a file. They stay where they are.
+    /// Writes all live sessions to a file. The sessions stay where they are.
     Export(ExportArguments),
-    /// Brings in the sessions of a file. Those that are here already, in the same version or a later one, stay.
+    /// Imports the sessions of a file. Keeps those that are here already, in the same version or a later one.
     Import(ImportArguments),
-    /// Goes through all that is stored of the namespace, and names what does not agree. Others may work on it meanwhile.
+    /// Checks all stored data of the namespace, and names violations. Services may keep working.
     Verify(VerifyArguments),
-    /// Goes through it in the same way, and mends what does not agree. No live session is ended.
+    /// Checks the data in the same way, and repairs violations. Ends no live session.
     Repair(RepairArguments),
-    /// Moves all sessions to another server or namespace. Asks before it does.
+    /// Moves all sessions to another server or namespace. Asks first.
     ///
-    /// After a run that did not come to its end, however it ended, the same command again goes on: each session is in one of
-    /// the two places, and those that were on their way get there.
+    /// If a run is interrupted in any way, run the same command again to continue: each session is in one of the two
+    /// places, and the new run finishes those that were on their way.
     Migrate(Box<MigrateArguments>),
-    /// Prints what a shell needs to complete the arguments of this program.
+    /// Prints a script with which a shell completes the arguments of this program.
     Completions {
-        /// Which shell.
+        /// The shell.
         shell: Shell,
     },
 }
 
-/// How fast something goes that touches many sessions.
+/// The rate of a command that touches many sessions.
 #[derive(Debug, Args)]
 pub(crate) struct Rate {
-    /// At most so many a second.
+    /// The most sessions per second.
     #[arg(long = "rate", value_name = "PER_SECOND", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) per_second: u32,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct UsersArguments {
-    /// Looks at most at so many keys of the servers a second, whatever they are.
+    /// The most keys of the servers per second, including foreign keys.
     #[arg(long = "rate", value_name = "KEYS_PER_SECOND", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) per_second: u32,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// Looks at most at so many keys and entries of indexes a second.
+    /// The most keys and entries of indexes per second.
     #[arg(long = "rate", value_name = "PER_SECOND", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub(crate) per_second: u32,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArguments {
-    /// Does it. Without this it only tells what it would do.
+    /// Repairs. Without this it only shows what it would do.
     #[arg(long)]
     pub(crate) apply: bool,
     #[command(flatten)]
@@ -187,7 +187,7 @@ pub(crate) struct ListArguments {
     /// The node that holds their connections.
     #[arg(long, group = "whose")]
     pub(crate) node: Option<String>,
-    /// At most so many.
+    /// The most sessions to list.
     #[arg(long, value_name = "SESSIONS")]
     pub(crate) limit: Option<usize>,
 }
@@ -197,8 +197,8 @@ pub(crate) struct ListArguments {
     override_usage = "cloakroom show [OPTIONS] <SESSION>\n       cloakroom show [OPTIONS] <--user <USER>|--node <NODE>> <SESSION>"
 )]
 pub(crate) struct ShowArguments {
-    /// Its id, a secret; `-` reads it from standard input, where no history keeps it. With --user or --node also what `list`
-    /// shows in its place.
+    /// The session's id, a secret; `-` reads it from standard input, so that no shell history keeps it. With --user or
+    /// --node, also the hash that `list` shows.
     pub(crate) session: String,
     /// Looks for it among this user's sessions.
     #[arg(long, conflicts_with = "node")]
@@ -210,7 +210,7 @@ pub(crate) struct ShowArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArguments {
-    /// The session's id, a secret; `-` reads it from standard input, where no history keeps it.
+    /// The session's id, a secret; `-` reads it from standard input, so that no shell history keeps it.
     pub(crate) id: String,
 }
 
@@ -220,27 +220,27 @@ pub(crate) struct ExplainArguments {
     override_usage = "cloakroom kick [OPTIONS] <SESSION>\n       cloakroom kick [OPTIONS] <--user <USER>|--node <NODE>> [SESSION]\n       cloakroom kick [OPTIONS] --all [--before <TIME>] [--from <POSITION>]"
 )]
 pub(crate) struct KickArguments {
-    /// One session: its id, a secret; `-` reads it from standard input, where no history keeps it. With --user or --node also
-    /// what `list` shows in its place.
+    /// One session: its id, a secret; `-` reads it from standard input, so that no shell history keeps it. With --user
+    /// or --node, also the hash that `list` shows.
     #[arg(group = "whose")]
     pub(crate) session: Option<String>,
-    /// All sessions of a user: log out everywhere. With a session, that one of them.
+    /// All sessions of a user: log out everywhere. With a session, only that one of the user's.
     #[arg(long, group = "whose", conflicts_with = "node")]
     pub(crate) user: Option<String>,
-    /// All sessions whose connections a node holds. With a session, that one of them.
+    /// All sessions whose connections a node holds. With a session, only that one of the node's.
     #[arg(long, group = "whose")]
     pub(crate) node: Option<String>,
     /// All sessions of the namespace.
     #[arg(long, group = "whose", conflicts_with_all = ["session", "user", "node"])]
     pub(crate) all: bool,
-    /// Of all sessions those only that were made before a time, as 2026-01-31T12:00:00Z: after an old dump was restored, when
-    /// that was made.
+    /// Only sessions that were created before a time, such as 2026-01-31T12:00:00Z. After a restore from an old dump,
+    /// give the time of the dump.
     #[arg(long, value_name = "TIME", requires = "all", conflicts_with_all = ["session", "user", "node"], value_parser = humantime::parse_rfc3339_weak)]
     pub(crate) before: Option<SystemTime>,
-    /// Goes on where a run of before stopped, as that told.
+    /// Continues from the position that an interrupted run printed.
     #[arg(long, value_name = "POSITION", requires = "all", conflicts_with_all = ["session", "user", "node"])]
     pub(crate) from: Option<String>,
-    /// Does not ask.
+    /// Skips the question.
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]
@@ -249,9 +249,9 @@ pub(crate) struct KickArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ExportArguments {
-    /// The file. Whoever reads it can be anybody who is in it.
+    /// The file. Anyone who reads it can log in as every user in it.
     pub(crate) file: PathBuf,
-    /// Goes on with the file of a run of before that did not come to its end.
+    /// Continues the file of an interrupted run.
     #[arg(long)]
     pub(crate) resume: bool,
     #[command(flatten)]
@@ -260,12 +260,13 @@ pub(crate) struct ExportArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArguments {
-    /// The file that `export` wrote. To go on after a run that did not come to its end, begin anew: what is here stays.
+    /// The file that `export` wrote. After an interrupted run, run the same command again: sessions that are here
+    /// already stay.
     pub(crate) file: PathBuf,
-    /// Takes a file too that an export did not bring to its end.
+    /// Accepts the file of an interrupted export too.
     #[arg(long)]
     pub(crate) partial: bool,
-    /// How many partitions a namespace has that is not there yet.
+    /// How many partitions to give a namespace that does not exist yet.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub(crate) partitions: u16,
     #[command(flatten)]
@@ -274,14 +275,14 @@ pub(crate) struct ImportArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct WatchArguments {
-    /// Tells of this user's sessions alone.
+    /// Prints only events of this user's sessions.
     #[arg(long)]
     pub(crate) user: Option<String>,
-    /// Tells of the sessions alone whose connections this node holds, or held before.
+    /// Prints only events of sessions whose connections this node holds, or held before.
     #[arg(long)]
     pub(crate) node: Option<String>,
-    /// Goes on where a run of before stopped, as that told; `beginning`: tells all that is kept. Without, it tells what happens
-    /// from now on.
+    /// Continues from the position that an interrupted run printed; `beginning` prints all events that are kept.
+    /// Defaults to the events from now on.
     #[arg(long, value_name = "POSITION|beginning", value_parser = events_from)]
     pub(crate) from: Option<EventsFrom>,
 }
@@ -295,36 +296,39 @@ fn events_from(text: &str) -> Result<EventsFrom, Invalid> {
 
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArguments {
-    /// Where they go: redis://, rediss://, redis+sentinel://, redis+cluster:// and the like.
+    /// The server to which the sessions go: redis://, rediss://, redis+sentinel://, redis+cluster:// and
+    /// the like.
     #[arg(long, env = "CLOAKROOM_TO_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) to_url: String,
-    /// Into which namespace there. Without, into one of the same name. One that is not there yet is made, like the one that
-    /// they come from.
+    /// The namespace on that server. Defaults to the same name. If it does not exist, it is created like the one that
+    /// the sessions come from.
     #[arg(long, env = "CLOAKROOM_TO_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) to_namespace: Option<String>,
-    /// As --root-certificate, for where they go.
+    /// As --root-certificate, for the server to which the sessions go.
     #[arg(long, env = "CLOAKROOM_TO_ROOT_CERTIFICATE", value_name = "FILE")]
     #[cfg(feature = "tls")]
     pub(crate) to_root_certificate: Option<PathBuf>,
-    /// As --client-certificate, for where they go.
+    /// As --client-certificate, for the server to which the sessions go.
     #[arg(long, env = "CLOAKROOM_TO_CLIENT_CERTIFICATE", value_name = "FILE", requires = "to_client_key")]
     #[cfg(feature = "tls")]
     pub(crate) to_client_certificate: Option<PathBuf>,
-    /// As --client-key, for where they go.
+    /// As --client-key, for the server to which the sessions go.
     #[arg(long, env = "CLOAKROOM_TO_CLIENT_KEY", value_name = "FILE", requires = "to_client_certificate")]
     #[cfg(feature = "tls")]
     pub(crate) to_client_key: Option<PathBuf>,
-    /// How many partitions a namespace has that is made. Without, as many as the one that they come from.
+    /// How many partitions to give a new namespace. Defaults to as many as the one that the sessions come
+    /// from.
     #[arg(long, value_name = "COUNT")]
     pub(crate) partitions: Option<u16>,
-    /// What the two places are called in what is stored, by which a run finds what an earlier one left on its way. Without,
-    /// by their URLs and namespaces: then a run that goes on must write these as the earlier one did.
+    /// Names for the two places, which the stores record. By them a run finds sessions that an earlier run left on
+    /// their way. Defaults to names made from URLs and namespaces; then a run that continues must write these as the
+    /// earlier one did.
     #[arg(long, num_args = 2, value_names = ["HERE", "THERE"])]
     pub(crate) names: Option<Vec<String>>,
-    /// Tells what would be moved, and how both servers are. Changes nothing.
+    /// Shows what would be moved, and the health of both servers. Changes nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Does not ask.
+    /// Skips the question.
     #[arg(long)]
     pub(crate) yes: bool,
     #[command(flatten)]

@@ -1,4 +1,4 @@
-//! What whoever runs the program is asked, and what they hand in unseen.
+//! Asks for confirmation, and reads secrets from standard input.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -6,10 +6,10 @@ use cloakroom::SessionId;
 
 use crate::failure::Failure;
 
-/// Goes on if the answer is yes. Where nobody can answer it is no.
+/// Goes on if the answer is yes. If nobody can answer, it counts as no.
 pub(crate) fn confirm(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() {
-        return Err(Failure::NotConfirmed("there is no terminal to ask on: say --yes"));
+        return Err(Failure::NotConfirmed("there is no terminal to ask on: use --yes"));
     }
     let unread = |error| Failure::Io("the terminal".to_owned(), error);
     let mut terminal = io::stderr();

@@ -1,4 +1,4 @@
-//! The store of a namespace, with as many partitions as that has.
+//! Opens the store of a namespace, with the namespace's number of partitions.
 
 #[cfg(feature = "tls")]
 use std::path::Path;
@@ -8,7 +8,7 @@ use cloakroom::{Error, RedisStore, RedisStoreBuilder, Refusal, Rules};
 
 use crate::failure::Failure;
 
-/// Which part of a call's time a connection may take, so that a server that is silent does not take all of it.
+/// The part of a call's time that a connect may take, so that a silent server does not take all of it.
 const CONNECT: u32 = 2;
 
 /// Where sessions are.
@@ -26,14 +26,14 @@ pub(crate) struct Place<'a> {
 #[cfg(feature = "tls")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Certificates<'a> {
-    /// Of the authorities that sign the server's.
+    /// Of the authorities that sign the server's certificate.
     pub(crate) root: Option<&'a Path>,
-    /// What this program shows, and its key.
+    /// The client certificate of this program, and its key.
     pub(crate) client: Option<(&'a Path, &'a Path)>,
 }
 
 impl Place<'_> {
-    /// What it is called where a session notes where it went: its servers and its namespace, without user and password.
+    /// Its name, which a departed session records: its servers and its namespace, without user and password.
     pub(crate) fn name(&self) -> String {
         let (_, rest) = self.url.split_once("://").unwrap_or(("", self.url));
         let rest = rest.split(['?', '#']).next().unwrap_or_default();
@@ -72,14 +72,14 @@ impl Certificates<'_> {
 /// The most partitions that a namespace may have.
 const MOST_PARTITIONS: u16 = 1024;
 
-/// The store of a namespace that is there.
+/// Opens the store of a namespace that exists.
 pub(crate) async fn open(place: &Place<'_>) -> Result<RedisStore, Failure> {
-    // By the first, any master of a cluster may tell how many there are.
+    // With the largest number, any master of a cluster can say how many there are.
     let partitions = if place.is_a_cluster() { MOST_PARTITIONS } else { 1 };
     build(place, partitions, Rules::new(), RedisStoreBuilder::existing).await
 }
 
-/// The same; `None`: it is not there.
+/// The same; `None`: it does not exist.
 pub(crate) async fn find(place: &Place<'_>) -> Result<Option<RedisStore>, Failure> {
     match open(place).await {
         Err(Failure::Store(Error::Refused(Refusal::NoNamespace))) => Ok(None),
@@ -87,7 +87,7 @@ pub(crate) async fn find(place: &Place<'_>) -> Result<Option<RedisStore>, Failur
     }
 }
 
-/// The same, and one that is not there is made with so many partitions and by such rules.
+/// The same, and creates a missing namespace with this number of partitions and these rules.
 pub(crate) async fn find_or_make(
     place: &Place<'_>,
     partitions: u16,
@@ -105,7 +105,7 @@ async fn build(
     mut rules: Rules,
     kind: impl Fn(RedisStoreBuilder) -> RedisStoreBuilder,
 ) -> Result<RedisStore, Failure> {
-    // The namespace notes all three.
+    // The namespace has recorded all three.
     for _ in 0..3 {
         match kind(place.builder()?.partitions(partitions).rules(rules.clone())).build().await {
             Err(Error::Refused(Refusal::Partitions { found, .. })) => partitions = found,

@@ -1,4 +1,4 @@
-//! Why a command did not do what was asked, and with which code the program ends then.
+//! Why a command failed, and the exit code of the program.
 
 use std::fmt;
 use std::io;
@@ -7,40 +7,40 @@ use cloakroom::{Error, Invalid};
 
 use crate::counted::counted;
 
-/// Why a command did not do what was asked.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The store said no, or nothing.
+    /// The store refused, or did not answer.
     Store(Error),
-    /// A file, or what is read and written besides.
+    /// A file, or another input or output.
     Io(String, io::Error),
-    /// There is nothing of the kind.
+    /// Nothing was found.
     Nothing(&'static str),
-    /// Whoever was asked did not say yes.
+    /// The operator did not say yes.
     NotConfirmed(&'static str),
-    /// So many were refused, and the rest is done.
+    /// This many were refused; the rest is done.
     Partly(u64),
-    /// So much of what is stored does not agree.
+    /// This many violations were found.
     Violated(u64),
-    /// So many of the partitions do not answer, and what the rest has is told.
+    /// This many partitions do not answer; the contents of the rest were printed.
     Away { partitions: usize, of: u16 },
-    /// It may be one or the other.
+    /// Several sessions match.
     Several(&'static str),
-    /// At which of two places it is.
+    /// A failure at one of the two places of a migration.
     At(&'static str, Box<Self>),
-    /// By Ctrl-C, or by an error: how to go on.
+    /// Stopped by Ctrl-C or by an error, with how to continue.
     Stopped { how_to_go_on: String, why: Option<Box<Self>> },
-    /// What is in a file is not what was to be there.
+    /// The content of a file is wrong.
     File(String),
 }
 
 impl Failure {
-    /// The same, where it could be at another place.
+    /// Says at which of the two places of a migration it failed.
     pub(crate) fn at(self, place: &'static str) -> Self {
         Self::At(place, Box::new(self))
     }
 
-    /// With which code the program ends.
+    /// The exit code of the program.
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Store(Error::Invalid(_)) | Self::Several(_) => 2,
@@ -54,7 +54,7 @@ impl Failure {
         }
     }
 
-    /// One word for it.
+    /// A word for it.
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Store(error) => error.code(),

@@ -1,20 +1,20 @@
-//! Ctrl-C, which what is under way comes to a good end for.
+//! Handles Ctrl-C, so that work under way ends cleanly.
 
 use tokio::sync::watch;
 
-/// Whether somebody wants it to end.
+/// Whether the operator has interrupted the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// From now on Ctrl-C ends the program only where this is looked at.
+    /// From now on Ctrl-C ends the program only where it checks this.
     pub(crate) fn listen() -> Self {
         let (set, is_set) = watch::channel(false);
         tokio::spawn(async move {
             if tokio::signal::ctrl_c().await.is_ok() {
                 set.send_replace(true);
             }
-            // Who waits waits on, where there are no signals.
+            // Without signals, waiters wait for ever.
             set.closed().await;
         });
         Self(is_set)
@@ -24,9 +24,9 @@ impl Interrupt {
         *self.0.borrow()
     }
 
-    /// Waits until somebody does.
+    /// Waits until the operator interrupts.
     pub(crate) async fn wait(&mut self) {
-        // Its task ends after this.
+        // The task ends only after this.
         let _ = self.0.wait_for(|is_set| *is_set).await;
     }
 }

@@ -1,4 +1,4 @@
-//! `cloakroom`: looks at the sessions of a namespace, ends them, and takes them from one server to another.
+//! `cloakroom`: lists, ends and moves the sessions of a namespace.
 
 mod arguments;
 mod ask;

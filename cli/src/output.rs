@@ -1,4 +1,4 @@
-//! What is printed: text for people, or JSON for programs; and secrets only where that was asked for.
+//! The output: text for people, or JSON for programs; secrets only on request.
 
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
@@ -11,14 +11,14 @@ use serde_json::{Map, Value, json};
 use crate::arguments::Common;
 use crate::failure::Failure;
 
-/// How things are printed.
+/// How to print.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
     is_json: bool,
     reveals: bool,
     /// Whether ids are shown, and not hashes of them.
     shows_ids: bool,
-    /// How long those are that the store makes.
+    /// The length of ids that the store makes.
     id_bytes: usize,
 }
 
@@ -27,7 +27,7 @@ impl Output {
         Self { is_json: common.json, reveals: common.reveal, shows_ids: common.reveal, id_bytes: 36 }
     }
 
-    /// The same, of a namespace: where clients hold tokens, ids are no secrets.
+    /// The same for a namespace: if clients hold tokens, ids are no secrets.
     pub(crate) fn of(self, rules: &Rules) -> Self {
         match rules.get_id_scheme() {
             IdScheme::Token => Self { shows_ids: true, id_bytes: 43, ..self },
@@ -35,13 +35,13 @@ impl Output {
         }
     }
 
-    /// Prints one thing: as a line of JSON, or as text.
+    /// Prints one item: as a line of JSON, or as text.
     pub(crate) fn tell(&self, value: &Value, text: &str) -> Result<(), Failure> {
         let line = if self.is_json { value.to_string() } else { text.to_owned() };
         self.raw(format!("{line}\n").as_bytes())
     }
 
-    /// Prints what is no thing of its own: a heading, which programs need not.
+    /// Prints a heading, which programs do not need.
     pub(crate) fn heading(&self, text: &str) -> Result<(), Failure> {
         if self.is_json { Ok(()) } else { self.raw(format!("{text}\n").as_bytes()) }
     }
@@ -52,9 +52,9 @@ impl Output {
         written.map_err(|error| Failure::Io("standard output".to_owned(), error))
     }
 
-    /// Tells why it failed, on standard error, and with which code the program ends.
+    /// Prints a failure on standard error, and returns the exit code.
     pub(crate) fn fail(&self, failure: &Failure) -> ExitCode {
-        // Whoever read the output has enough of it.
+        // The reader has closed the output.
         if matches!(failure, Failure::Io(_, error) if error.kind() == ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
@@ -63,17 +63,17 @@ impl Output {
         } else {
             format!("cloakroom: {failure}")
         };
-        // Where standard error is closed too, the code has to do.
+        // If standard error is closed too, the exit code must do.
         let _ = writeln!(io::stderr(), "{line}");
         ExitCode::from(failure.code())
     }
 
-    /// An id, or the hash that stands for it in logs too.
+    /// An id, or the hash that logs show for it.
     pub(crate) fn id(&self, id: &SessionId) -> String {
         if self.shows_ids { shown(id.as_str()) } else { id.short_hash() }
     }
 
-    /// The same for a program: the hash, and the id where it is shown.
+    /// The same for JSON: the hash, and the id if ids are shown.
     pub(crate) fn note_id(&self, told: &mut Value, names: [&str; 2], id: &SessionId) {
         let [hash, whole] = names;
         told[hash] = id.short_hash().into();
@@ -82,7 +82,7 @@ impl Output {
         }
     }
 
-    /// How wide a column of them is.
+    /// The width of a column of ids.
     pub(crate) fn id_width(&self) -> usize {
         if self.shows_ids { self.id_bytes } else { 8 }
     }
@@ -92,12 +92,12 @@ impl Output {
         connection.filter(|_| self.reveals)
     }
 
-    /// Whether secrets are asked for.
+    /// Whether secrets are shown.
     pub(crate) fn reveals(&self) -> bool {
         self.reveals
     }
 
-    /// Something that does not agree in what is stored.
+    /// A violation, as JSON.
     pub(crate) fn violation(&self, violation: &Violation) -> Value {
         json!({
             "kind": violation.kind().code(),
@@ -108,20 +108,20 @@ impl Output {
         })
     }
 
-    /// The same in a line.
+    /// The same as one line of text.
     pub(crate) fn line_of_violation(&self, violation: &Violation) -> String {
         let (kind, key) = (violation.kind().code(), self.key(violation));
         let session = violation.session().map(|session| format!("  {}", self.id(&session)));
         format!("{kind:<15}  {key}{}: {}", session.unwrap_or_default(), violation.hint())
     }
 
-    /// The key at which it is: with hashes in the place of ids and connections.
+    /// The key of a violation, with hashes in the place of ids and connections.
     fn key(&self, violation: &Violation) -> String {
         let whole = || String::from_utf8_lossy(violation.key()).into_owned();
         shown(&if self.reveals { whole() } else { violation.place() })
     }
 
-    /// A session, in all that may be told of it.
+    /// A session as JSON, with everything that may be shown.
     pub(crate) fn session(&self, session: &Session) -> Value {
         let mut told = json!({
             "user": session.user(),
@@ -146,7 +146,7 @@ impl Output {
         told
     }
 
-    /// The same in a line.
+    /// The same as one line of text.
     pub(crate) fn line(&self, session: &Session) -> String {
         let [created, active, expires] =
             [session.created_at_ms(), session.last_active_ms(), session.expires_at_ms()].map(time);
@@ -160,7 +160,7 @@ impl Output {
         line
     }
 
-    /// What stands above such lines.
+    /// The heading above such lines.
     pub(crate) fn columns(&self) -> String {
         let (id, status, times, node) = ("SESSION", "STATUS", ["CREATED", "LAST ACTIVE", "EXPIRES"], "NODE");
         let [created, active, expires] = times;
@@ -171,7 +171,7 @@ impl Output {
     }
 }
 
-/// What came from outside, without what a terminal would act on.
+/// Text from outside, without the characters on which a terminal would act.
 pub(crate) fn shown(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
@@ -185,7 +185,7 @@ fn status(session: &Session) -> &'static str {
     }
 }
 
-/// Values that are no JSON any more are told as texts.
+/// Values that are not valid JSON are printed as text.
 fn entries(entries: &Entries) -> Map<String, Value> {
     let value = |json: &str| serde_json::from_str(json).unwrap_or_else(|_| json.into());
     entries.iter().map(|(key, json)| (key.to_owned(), value(json))).collect()

@@ -1,14 +1,14 @@
-//! How fast something goes that touches many sessions of a server at work.
+//! Limits the rate of commands that touch many sessions of a busy server.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// At most so many a second.
+/// A rate of at most this many per second.
 #[derive(Debug)]
 pub(crate) struct Pace {
     per_second: u32,
-    /// When the next may be done.
+    /// When the next one may begin.
     next: Instant,
 }
 
@@ -17,12 +17,12 @@ impl Pace {
         Self { per_second, next: Instant::now() }
     }
 
-    /// Of a page: so many that a tenth of a second is enough for it.
+    /// The size of a page: as many as take a tenth of a second.
     pub(crate) fn page(&self, most: usize) -> usize {
         (self.per_second as usize / 10).clamp(1, most)
     }
 
-    /// Waits until so many more may be done. What was not used before is not made up for.
+    /// Waits until this many more may be done. Unused time before does not count.
     pub(crate) async fn wait_for(&mut self, count: usize) {
         sleep_until(self.next).await;
         let took = Duration::from_secs_f64(count as f64 / f64::from(self.per_second));

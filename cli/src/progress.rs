@@ -1,10 +1,10 @@
-//! How far something long has come, on a terminal; elsewhere nothing is shown.
+//! Shows progress on a terminal; elsewhere shows nothing.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// What is done of `total`, `None` where nobody knows that.
+/// A bar of `total`, or a spinner if `total` is `None`.
 pub(crate) fn bar(what: &'static str, total: Option<u64>, is_of_bytes: Unit) -> ProgressBar {
     let counted = match is_of_bytes {
         Unit::Bytes => "{bytes}/{total_bytes}",
@@ -14,7 +14,7 @@ pub(crate) fn bar(what: &'static str, total: Option<u64>, is_of_bytes: Unit) -> 
         Some(_) => format!("{{prefix}} {{wide_bar}} {counted} {{msg}} {{eta}}"),
         None => "{prefix} {spinner} {human_pos} {msg} {elapsed}".to_owned(),
     };
-    // It goes to standard error, and nowhere where that is no terminal.
+    // It goes to standard error, and nowhere if that is not a terminal.
     let bar = total.map_or_else(ProgressBar::new_spinner, ProgressBar::new).with_prefix(what);
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style);
@@ -23,7 +23,7 @@ pub(crate) fn bar(what: &'static str, total: Option<u64>, is_of_bytes: Unit) -> 
     bar
 }
 
-/// What is counted.
+/// The unit of the count.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Unit {
     Bytes,

@@ -8,30 +8,30 @@ import (
 
 // Binding is a connection for a session.
 type Binding struct {
-	// Connection has to be given.
+	// Connection is required.
 	Connection string
-	// Node is the one that holds the connection; empty: none.
+	// Node is the node that holds the connection; empty: none.
 	Node string
 	// TakeOver takes it from another session that has it.
 	TakeOver bool
 }
 
-// Bound is what a bind came to.
+// Bound is the result of a bind.
 type Bound struct {
 	// ID is another than asked for when the session was rotated a moment ago.
 	ID      ID
 	Version int64
-	// PreviousConnection and PreviousNode are what the session had before; empty: none, or not known any more.
+	// PreviousConnection and PreviousNode are what the session had before; empty: none, or no longer known.
 	PreviousConnection, PreviousNode string
 	// TakenFrom is the session that lost the connection; empty: none did.
 	TakenFrom ID
-	// Reaped were expired and in the way: no reaper will report them.
+	// Reaped are expired sessions that were in the way: no reaper will report them.
 	Reaped []*Session
 	// Changed says that something was written.
 	Changed bool
 }
 
-// Bind attaches a connection, and the node that holds it, to a live session, which becomes active.
+// Bind attaches a connection, and the node that holds it, to a live session, and makes it active.
 //
 // Errors: ErrMissing, ErrTaken, ErrFrozen, ErrFenced, ErrRotated, ErrDeparted.
 //

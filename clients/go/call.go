@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// attempts is how often one call is sent at most.
+	// attempts is how often one execution is sent at most.
 	attempts = 10
 	// beginnings is how often a call begins anew because four others changed its session since it began.
 	beginnings = 32
@@ -22,7 +22,7 @@ var proofs = map[string]bool{
 	"departed": true, "need": true,
 }
 
-var errUnsure = errors.New("the session has changed so often since that it does not tell")
+var errUnsure = errors.New("the session has changed too often since then to prove it")
 
 // call is one call of a store, with all the scripts that it runs.
 type call struct {
@@ -63,6 +63,15 @@ func (store *Store) beginOf(user string) *call { return store.begin(store.space.
 
 func (call *call) tag() string { return call.store.space.tags[call.at] }
 
+// perform runs a script once, and any other word than `ok` is an error.
+func perform[R scripts.Reply](ctx context.Context, call *call, operation scripts.Call[R]) (R, error) {
+	reply, err := run[R](ctx, call, operation)
+	if err == nil && reply.Said().Word != "ok" {
+		err = errorOf(reply.Said())
+	}
+	return reply, err
+}
+
 // run runs a script once, though it may be sent more often: it is loaded where the server does not have it, and what is
 // sent again after a lost reply does not happen again.
 func run[R scripts.Reply](ctx context.Context, call *call, operation scripts.Call[R]) (R, error) {
@@ -92,6 +101,7 @@ func run[R scripts.Reply](ctx context.Context, call *call, operation scripts.Cal
 func deliver[R scripts.Reply](ctx context.Context, call *call, operation scripts.Call[R]) (R, error) {
 	var none R
 	var lost, last error
+	var pauses pauses
 	script := operation.Script()
 	for attempt := 0; attempt < attempts; attempt++ {
 		if err := call.ready(ctx, operation.Framed(), script); err != nil {
@@ -117,7 +127,11 @@ func deliver[R scripts.Reply](ctx context.Context, call *call, operation scripts
 			// What was lost before may have happened.
 			return none, call.failed(script, lost, told)
 		case isUnsent(err):
-			return none, call.failed(script, lost, err)
+			attempt-- // it was none
+			call.store.clock.forget()
+			if !pauses.wait(ctx) {
+				return none, call.failed(script, lost, err)
+			}
 		default:
 			lost, last = err, err
 			if script.Effect != "reads" {
@@ -152,7 +166,7 @@ func (call *call) ready(ctx context.Context, frame *scripts.Frame, script script
 	}
 	clock := call.store.clock
 	if script.TakesBound && (!clock.isKnown() || (script.Effect == "noted" && call.history.asksTime)) {
-		if _, err := call.now(ctx); err != nil {
+		if err := call.askTime(ctx); err != nil {
 			return err
 		}
 	}
@@ -170,13 +184,13 @@ func (call *call) ready(ctx context.Context, frame *scripts.Frame, script script
 	return nil
 }
 
-// now asks the server for its time.
-func (call *call) now(ctx context.Context) (int64, error) {
+// askTime asks the server for its time.
+func (call *call) askTime(ctx context.Context) error {
 	replies, err := call.store.exchange(ctx, []any{"TIME"})
-	if err != nil {
-		return 0, err
+	if err == nil {
+		_, err = call.store.sawTime(replies[0])
 	}
-	return call.store.sawTime(replies[0])
+	return err
 }
 
 // sawTime notes a reply to TIME.
@@ -242,7 +256,7 @@ func (call *call) exchange(ctx context.Context, commands ...[]any) ([]any, error
 			break
 		}
 	}
-	if last == nil || ctx.Err() != nil {
+	if ctx.Err() != nil && !isUnsent(last) {
 		last = ctx.Err()
 	}
 	return nil, call.doubting(&NotExecutedError{Cause: last})

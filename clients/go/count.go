@@ -41,7 +41,7 @@ func (selector Selector) key(tag string) string {
 	return scripts.NodeKey(tag, selector.name)
 }
 
-// Count counts live sessions: 1,000 at one instant.
+// Count counts live sessions, in batches of 1,000, each at one instant.
 func (store *Store) Count(ctx context.Context, selector Selector) (int64, error) {
 	ctx, cancel := store.bounded(ctx)
 	defer cancel()
@@ -63,10 +63,7 @@ func (call *call) count(ctx context.Context, selector Selector) (int64, error) {
 	total, start := int64(0), int64(0)
 	for {
 		operation := &scripts.Count{Kind: selector.kind, Owner: selector.name, Start: scripts.Of(start)}
-		reply, err := run[*scripts.CountReply](ctx, call, operation)
-		if err == nil && reply.Word != "ok" {
-			err = errorOf(reply.Said())
-		}
+		reply, err := perform[*scripts.CountReply](ctx, call, operation)
 		if err != nil {
 			return 0, err
 		}

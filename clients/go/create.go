@@ -7,11 +7,11 @@ import (
 	"cloakroom.example/cloakroom/internal/scripts"
 )
 
-// NewSession is a session to be made. All of it may be left out.
+// NewSession is a session to create. All fields are optional.
 type NewSession struct {
 	// ID is one of your own. Defaults to one that the store makes.
 	ID ID
-	// User, Connection and Node are empty where there is none.
+	// User, Connection and Node are empty if there is none.
 	User, Connection, Node string
 	// Status defaults to Active.
 	Status Status
@@ -21,15 +21,15 @@ type NewSession struct {
 	Attributes, Extensions map[string]any
 }
 
-// Created is what Create made, and whom it made go.
+// Created is the result of Create: the new session, and the sessions that it evicted.
 type Created struct {
 	Session *Session
-	// Token is what the client is to hold, told here alone, where the ids of the namespace are those of tokens and the
-	// store made the id.
+	// Token is the token that the client must hold, returned only here. It is set if ids of the namespace are the
+	// hashes of tokens and the store made the id.
 	Token Token
 	// Evicted were deleted to stay within the limit. Close their connections.
 	Evicted []Removed
-	// Reaped were expired and in the way: no reaper will report them.
+	// Reaped are expired sessions that were in the way: no reaper will report them.
 	Reaped []*Session
 }
 
@@ -105,10 +105,11 @@ func (store *Store) draft(operation OperationID, new NewSession) (*Session, Toke
 	return session, token, firstOf(err, id.check(), session.check(), store.space.check(id, new.User))
 }
 
+// valuesOf has the JSON texts of values, which entriesOf has yet to check.
 func valuesOf(kind string, given map[string]any) (Values, error) {
 	values := Values{}
 	for _, key := range sortedKeys(given) {
-		raw, err := valueOf(field(kind, key), given[key])
+		raw, err := textOf(field(kind, key), given[key])
 		if err != nil {
 			return nil, err
 		}

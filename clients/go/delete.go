@@ -6,8 +6,8 @@ import (
 	"cloakroom.example/cloakroom/internal/scripts"
 )
 
-// Delete deletes a live session with every index entry, and tells whether there was one. For a while its id cannot be
-// created again.
+// Delete deletes a live session with every index entry, and returns whether there was one. For a while nobody can
+// create a session under the same id.
 //
 // Errors: ErrFrozen, ErrFenced, ErrDeparted.
 //

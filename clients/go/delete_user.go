@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"unicode/utf8"
 
 	"cloakroom.example/cloakroom/internal/scripts"
 )
@@ -12,18 +11,19 @@ import (
 // idleRounds is how often in a row a batch may remove nothing, because its sessions kept changing.
 const idleRounds = 12
 
-// UserDeleted is what DeleteUser came to.
+// UserDeleted is the result of DeleteUser.
 type UserDeleted struct {
 	// Removed are the sessions that were deleted. Close their connections.
 	Removed []Removed
-	// Corrupt are those whose records are broken, and that stay.
+	// Corrupt are the sessions that stay because their records are broken.
 	Corrupt []ID
-	// Unreadable is how many more there were that cannot be told: an id or a name of them is no text.
+	// Unreadable is how many more there were that cannot be returned: an id or a name is not valid
+	// text.
 	Unreadable int
 }
 
-// DeleteUser deletes all sessions that a user has when it begins, or all but some: log out everywhere. A session that is
-// created meanwhile survives. After an error some may be deleted: call it again.
+// DeleteUser logs a user out everywhere: it deletes all sessions that the user has when it begins, or all except some.
+// A session that is created meanwhile survives. After an error some may be deleted: call it again.
 //
 // Atomicity: delete_user.lua deletes 200 at one instant.
 func (store *Store) DeleteUser(ctx context.Context, user string, keep ...SessionRef) (*UserDeleted, error) {
@@ -45,14 +45,18 @@ func (store *Store) DeleteUser(ctx context.Context, user string, keep ...Session
 		if err != nil {
 			return nil, err
 		}
-		newest = min(newest, made)
+		if newest == math.MaxInt64 {
+			newest = made // later ones survive
+		}
 		ids := without(page, passed)
 		if len(ids) == 0 {
 			return done, nil
 		}
 		// One more tells whether there are others.
 		isWhole := len(ids) <= batch
-		ids = ids[:min(int64(len(ids)), batch)]
+		if !isWhole {
+			ids = ids[:batch]
+		}
 		removed, err := call.remove(ctx, user, ids)
 		if err != nil {
 			return nil, err
@@ -104,12 +108,10 @@ func (done *UserDeleted) add(removed removal, passed map[string]bool) {
 	done.Unreadable += len(removed.reply.Removed) - len(removed.told)
 	for _, id := range removed.reply.Corrupt {
 		passed[id] = true
-		if utf8.ValidString(id) {
-			done.Corrupt = append(done.Corrupt, ID(id))
-		} else {
-			done.Unreadable++
-		}
 	}
+	corrupt := readable(removed.reply.Corrupt)
+	done.Corrupt = append(done.Corrupt, corrupt...)
+	done.Unreadable += len(removed.reply.Corrupt) - len(corrupt)
 }
 
 // pageOfUser reads when a user's newest session was made, by whatever the server's clock said then; and the user's oldest
@@ -147,10 +149,7 @@ func (call *call) remove(ctx context.Context, user string, ids []string) (remova
 	}
 	operation := &scripts.DeleteUser{User: user}
 	operation.Declare(heads)
-	reply, err := run[*scripts.DeleteUserReply](ctx, call, operation)
-	if err == nil && reply.Word != "ok" {
-		err = errorOf(reply.Said())
-	}
+	reply, err := perform[*scripts.DeleteUserReply](ctx, call, operation)
 	if err != nil {
 		return removal{}, err
 	}
@@ -165,11 +164,4 @@ func without(ids []string, passed map[string]bool) []string {
 		}
 	}
 	return left
-}
-
-func min(one, other int64) int64 {
-	if one < other {
-		return one
-	}
-	return other
 }

@@ -69,12 +69,28 @@ func isUnsent(err error) bool {
 	return errors.Is(err, ErrNotSent) || (errors.As(err, &network) && network.Op == "dial")
 }
 
-// exchange sends commands that may be executed any number of times. A reply may be a ServerError.
+// exchange sends commands that may be executed any number of times, once there is a connection. A reply may be a
+// ServerError.
+func (store *Store) exchange(ctx context.Context, commands ...[]any) ([]any, error) {
+	var pauses pauses
+	for {
+		replies, err := store.exchangeOnce(ctx, commands...)
+		if !isUnsent(err) {
+			return replies, err
+		}
+		store.clock.forget()
+		if !pauses.wait(ctx) {
+			return nil, err
+		}
+	}
+}
+
+// exchangeOnce sends them over a connection that is there.
 //
 // Ordering: the commands are executed in order. Others may be executed between them, and where the Doer has no pipeline
 // some time passes. So TIME comes before the GET that it is for: what is found there was stored before TIME and was live
 // at that moment, or was stored after it and was live then.
-func (store *Store) exchange(ctx context.Context, commands ...[]any) ([]any, error) {
+func (store *Store) exchangeOnce(ctx context.Context, commands ...[]any) ([]any, error) {
 	if pipeliner, ok := store.doer.(Pipeliner); ok && len(commands) > 1 {
 		replies, err := pipeliner.Pipeline(ctx, commands...)
 		if err == nil && len(replies) != len(commands) {

@@ -9,8 +9,8 @@ import (
 	"cloakroom.example/cloakroom/internal/scripts"
 )
 
-// What the engine refuses. Nothing was changed. `errors.Is` finds them; of those that have more to tell, `errors.As`
-// finds the type. ErrRefused is all of them.
+// The engine's refusals. Nothing was changed. `errors.Is` finds them; `errors.As` finds the types of those with more
+// detail. ErrRefused matches all of them.
 var (
 	// ErrRefused is any refusal.
 	ErrRefused = errors.New("the engine refused the operation")
@@ -18,55 +18,59 @@ var (
 	ErrMissing error = refusal("no live session with this id")
 	// ErrExists says that a live session has this id already.
 	ErrExists error = refusal("a live session has this id already")
-	// ErrGone says that the session with this id was deleted, or left by a login, a moment ago.
+	// ErrGone says that the session with this id was deleted, or replaced by a login, a moment ago.
 	ErrGone error = refusal("the session with this id was deleted a moment ago")
-	// ErrFrozen says that the session is being migrated.
+	// ErrFrozen says that a migration has frozen the session.
 	ErrFrozen error = refusal("the session is being migrated")
-	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more.
+	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more. A
+	// FencedError where it comes of a heartbeat.
 	ErrFenced error = refusal("the node does not hold its lease, or not the session")
 	// ErrRotated says that the session has a newer id, which its client has, or will have in a moment: leave its cookie
 	// alone. A RotatedError.
 	ErrRotated error = refusal("the session has a newer id")
 	// ErrConflict says that the session was changed since it was read. A ConflictError.
 	ErrConflict error = refusal("the session was changed since it was read")
-	// ErrDeparted says that the session has gone to another store. A DepartedError.
-	ErrDeparted error = refusal("the session has gone to another store")
+	// ErrDeparted says that a migration moved the session to another store. A DepartedError.
+	ErrDeparted error = refusal("the session has departed to another store")
 	// ErrLimit says that the user has as many sessions as allowed. A LimitError.
 	ErrLimit error = refusal("the user has as many sessions as allowed")
 	// ErrTooLarge says that the session's entries would be too large, or too many. A TooLargeError.
 	ErrTooLarge error = refusal("the session's entries would be too large")
 	// ErrTaken says that the connection is another live session's. A TakenError.
 	ErrTaken error = refusal("the connection is another session's")
-	// ErrLeased says that the node's lease is held: another process has its name, or it is not dead. A LeasedError.
+	// ErrLeased says that the node's lease is held: another process uses its name, or the node is not dead. A
+	// LeasedError.
 	ErrLeased error = refusal("the node's lease is held")
 )
 
-// What else can happen to a call.
+// The other errors of a call.
 var (
 	// ErrInvalid says that the input or the configuration is bad. Nothing was sent. An InvalidError.
 	ErrInvalid = errors.New("invalid")
 	// ErrNotExecuted says that the operation did not happen, for a reason that may pass: retry freely. A
 	// NotExecutedError.
 	ErrNotExecuted = errors.New("not executed")
-	// ErrContended says that what the operation works on kept changing. It is the cause of a NotExecutedError.
-	ErrContended = errors.New("what it works on kept changing")
+	// ErrContended says that the sessions or indexes of the operation kept changing. It is the cause of a
+	// NotExecutedError.
+	ErrContended = errors.New("the session or its indexes kept changing")
 	// ErrAmbiguous says that the operation may have happened. An AmbiguousError.
 	ErrAmbiguous = errors.New("it may have happened")
-	// ErrCorrupt says that what is stored under a key is not ours, or broken. Nothing was changed. A CorruptError.
+	// ErrCorrupt says that the value under a key is not ours, or is broken. Nothing was changed. A CorruptError.
 	ErrCorrupt = errors.New("corrupt")
 	// ErrNotStarted says that a store cannot work in a namespace. A ForbiddenError, a ContractError or a MismatchError.
 	ErrNotStarted = errors.New("the store does not start")
 )
 
-// refusal is a refusal that has nothing more to tell.
+// refusal is a refusal without further detail.
 type refusal string
 
 func (err refusal) Error() string { return string(err) }
 
-// Is tells that each refusal is one.
+// Is reports that each refusal is an ErrRefused.
 func (err refusal) Is(target error) bool { return target == ErrRefused }
 
-// RotatedError is an ErrRotated. NewID is empty where a login left the id, for who planted that would be logged in too.
+// RotatedError is an ErrRotated. NewID is empty after a login, because an attacker who planted the old id would be
+// logged in too.
 type RotatedError struct{ NewID ID }
 
 func (err *RotatedError) Error() string { return ErrRotated.Error() }
@@ -78,16 +82,18 @@ func (err *RotatedError) Unwrap() error { return ErrRotated }
 type ConflictError struct{ Current int64 }
 
 func (err *ConflictError) Error() string {
-	return fmt.Sprintf("the session was changed since it was read, it is at version %d", err.Current)
+	return fmt.Sprintf("the session was changed since it was read, and is at version %d", err.Current)
 }
 
 // Unwrap is ErrConflict.
 func (err *ConflictError) Unwrap() error { return ErrConflict }
 
-// DepartedError is an ErrDeparted, with the store that the session has gone to.
+// DepartedError is an ErrDeparted, with the name of the store to which the session moved.
 type DepartedError struct{ Place string }
 
-func (err *DepartedError) Error() string { return fmt.Sprintf("the session has gone to %q", err.Place) }
+func (err *DepartedError) Error() string {
+	return fmt.Sprintf("the session has departed to %q", err.Place)
+}
 
 // Unwrap is ErrDeparted.
 func (err *DepartedError) Unwrap() error { return ErrDeparted }
@@ -102,7 +108,8 @@ func (err *LimitError) Error() string {
 // Unwrap is ErrLimit.
 func (err *LimitError) Unwrap() error { return ErrLimit }
 
-// TooLargeError is an ErrTooLarge, with what the entries would take, and how many they would be.
+// TooLargeError is an ErrTooLarge, with how many bytes the entries would take, and how many they
+// would be.
 type TooLargeError struct{ Bytes, Entries int64 }
 
 func (err *TooLargeError) Error() string {
@@ -112,7 +119,8 @@ func (err *TooLargeError) Error() string {
 // Unwrap is ErrTooLarge.
 func (err *TooLargeError) Unwrap() error { return ErrTooLarge }
 
-// TakenError is an ErrTaken, with the session that has the connection. Its id is a secret like any.
+// TakenError is an ErrTaken, with the session that has the connection. Its id is a secret like any
+// other.
 type TakenError struct{ Holder ID }
 
 func (err *TakenError) Error() string { return ErrTaken.Error() }
@@ -147,8 +155,8 @@ func (err *NotExecutedError) Is(target error) bool { return target == ErrNotExec
 // Unwrap is the cause.
 func (err *NotExecutedError) Unwrap() error { return err.Cause }
 
-// AmbiguousError is an ErrAmbiguous: the operation was sent, and no reply proves what became of it. Repeat it, with the
-// same arguments, by WithOperationID.
+// AmbiguousError is an ErrAmbiguous: the operation was sent, and no reply proves the outcome. Repeat it, with the same
+// arguments, by WithOperationID.
 type AmbiguousError struct {
 	OperationID OperationID
 	Cause       error
@@ -162,16 +170,12 @@ func (err *AmbiguousError) Is(target error) bool { return target == ErrAmbiguous
 // Unwrap is the cause.
 func (err *AmbiguousError) Unwrap() error { return err.Cause }
 
-// CorruptError is an ErrCorrupt, with the name of the key. Where it is one of several, Member is the session or the node
-// whose key it is.
-type CorruptError struct {
-	Key    string
-	Member ID
-}
+// CorruptError is an ErrCorrupt, with the name of the key. Where it is one of several, Member is the node whose key it is.
+type CorruptError struct{ Key, Member string }
 
 func (err *CorruptError) Error() string {
 	if err.Member != "" {
-		return fmt.Sprintf("corrupt %s of %v", err.Key, err.Member)
+		return fmt.Sprintf("corrupt %s of %q", err.Key, err.Member)
 	}
 	return "corrupt " + err.Key
 }
@@ -179,8 +183,8 @@ func (err *CorruptError) Error() string {
 // Unwrap is ErrCorrupt.
 func (err *CorruptError) Unwrap() error { return ErrCorrupt }
 
-// ForbiddenError is an ErrNotStarted: the server's ACL forbids what a store needs. Lacking has that in the words of an
-// ACL, such as `+del`.
+// ForbiddenError is an ErrNotStarted: the server's ACL forbids what a store needs. Lacking has the missing permissions
+// in the words of an ACL, such as `+del`.
 type ForbiddenError struct{ Lacking []string }
 
 func (err *ForbiddenError) Error() string {
@@ -190,7 +194,7 @@ func (err *ForbiddenError) Error() string {
 // Unwrap is ErrNotStarted.
 func (err *ForbiddenError) Unwrap() error { return ErrNotStarted }
 
-// ContractError is an ErrNotStarted: clients of a later contract of the scripts work in this namespace.
+// ContractError is an ErrNotStarted: the clients in this namespace use a later contract of the scripts.
 type ContractError struct{ Found, Known int64 }
 
 func (err *ContractError) Error() string {
@@ -200,7 +204,8 @@ func (err *ContractError) Error() string {
 // Unwrap is ErrNotStarted.
 func (err *ContractError) Unwrap() error { return ErrNotStarted }
 
-// MismatchError is an ErrNotStarted: the namespace was made otherwise. Field is `partitions` or `id scheme`.
+// MismatchError is an ErrNotStarted: the namespace was made with another setting. Field is `partitions` or
+// `id scheme`.
 type MismatchError struct{ Field, Found, Wanted string }
 
 func (err *MismatchError) Error() string {
@@ -276,7 +281,7 @@ func errorOf(said *scripts.Outcome) error {
 	case "leased":
 		return &LeasedError{Until: fromMilliseconds(said.Deadline)}
 	case "corrupt":
-		return &CorruptError{Key: said.Key, Member: ID(said.Member())}
+		return &CorruptError{Key: said.Key, Member: said.Member()}
 	default:
 		return &CorruptError{Key: "reply with the word " + said.Word}
 	}

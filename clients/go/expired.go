@@ -17,7 +17,7 @@ type Expired struct {
 	ExpiresAt time.Time
 }
 
-// Expired reads which sessions expired before a time and were not reaped, oldest first, at most 1,000; the zero time
+// Expired lists sessions that expired before a time and were not reaped, oldest first, at most 1,000; the zero time
 // means now.
 func (store *Store) Expired(ctx context.Context, before time.Time, limit int) ([]Expired, error) {
 	ctx, cancel := store.bounded(ctx)
@@ -34,7 +34,7 @@ func (store *Store) Expired(ctx context.Context, before time.Time, limit int) ([
 	}
 	var found []Expired
 	for at := range store.space.tags {
-		rows, err := store.begin(at).expired(ctx, until, 0, int64(limit))
+		rows, err := store.begin(at).expired(ctx, until, int64(limit))
 		if err != nil {
 			return nil, err
 		}
@@ -46,16 +46,16 @@ func (store *Store) Expired(ctx context.Context, before time.Time, limit int) ([
 		}
 	}
 	sort.SliceStable(found, func(one, other int) bool { return found[one].ExpiresAt.Before(found[other].ExpiresAt) })
-	return found[:min(int64(len(found)), int64(limit))], nil
+	if len(found) > limit {
+		found = found[:limit]
+	}
+	return found, nil
 }
 
-func (call *call) expired(ctx context.Context, before scripts.Number, skip, limit int64) ([]scripts.ExpiredRow, error) {
-	operation := &scripts.Expired{BeforeMs: before, Skip: scripts.Of(skip)}
+func (call *call) expired(ctx context.Context, before scripts.Number, limit int64) ([]scripts.ExpiredRow, error) {
+	operation := &scripts.Expired{BeforeMs: before, Skip: scripts.Of(0)}
 	operation.Limit = scripts.Of(limit)
-	reply, err := run[*scripts.ExpiredReply](ctx, call, operation)
-	if err == nil && reply.Word != "ok" {
-		err = errorOf(reply.Said())
-	}
+	reply, err := perform[*scripts.ExpiredReply](ctx, call, operation)
 	if err != nil {
 		return nil, err
 	}

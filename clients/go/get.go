@@ -7,9 +7,9 @@ import (
 	"cloakroom.example/cloakroom/internal/scripts"
 )
 
-// Get reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
+// Get reads a live session. An id that was rotated a moment ago leads to the session under its new id.
 //
-// Errors: ErrMissing where there is none; ErrRotated where a login left the id; ErrDeparted.
+// Errors: ErrMissing if there is none; ErrRotated if a login replaced the id; ErrDeparted.
 func (store *Store) Get(ctx context.Context, target SessionRef) (*Session, error) {
 	ctx, cancel := store.bounded(ctx)
 	defer cancel()
@@ -27,7 +27,7 @@ func (store *Store) Get(ctx context.Context, target SessionRef) (*Session, error
 // lookUp reads the record of a live session, and the id that it has now.
 func (call *call) lookUp(ctx context.Context, id ID) (ID, *scripts.Record, error) {
 	for hop := 0; hop < 2; hop++ {
-		record, err := call.current(ctx, id)
+		_, record, err := call.currentAt(ctx, id)
 		switch {
 		case err != nil:
 			return "", nil, err
@@ -49,13 +49,7 @@ func (call *call) lookUp(ctx context.Context, id ID) (ID, *scripts.Record, error
 	return "", nil, ErrMissing
 }
 
-// current reads what is under an id, without what is over; nil: nothing.
-func (call *call) current(ctx context.Context, id ID) (*scripts.Record, error) {
-	_, record, err := call.currentAt(ctx, id)
-	return record, err
-}
-
-// currentAt reads the time, too.
+// currentAt reads the time, and what is under an id, without what is over; nil: nothing.
 func (call *call) currentAt(ctx context.Context, id ID) (int64, *scripts.Record, error) {
 	now, raw, err := call.readAt(ctx, []any{"GET", scripts.SessionKey(call.tag(), string(id))})
 	if err != nil || raw == nil {
@@ -87,7 +81,7 @@ func (call *call) readAt(ctx context.Context, command []any) (int64, *string, er
 
 // SessionByConnection reads the live session that has a connection.
 //
-// Errors: ErrMissing where none has it.
+// Errors: ErrMissing if no session has it.
 func (store *Store) SessionByConnection(ctx context.Context, connection string) (*Session, error) {
 	ctx, cancel := store.bounded(ctx)
 	defer cancel()

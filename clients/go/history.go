@@ -60,18 +60,10 @@ func (history *history) wait(ctx context.Context) error {
 	if history.doubt == nil || history.began.IsZero() {
 		return ctx.Err()
 	}
-	left := time.Until(history.began.Add(alone))
-	if left <= 0 {
-		return ctx.Err()
+	if left := time.Until(history.began.Add(alone)); left > 0 {
+		return sleep(ctx, left)
 	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return ctx.Err()
 }
 
 // beginAnew is for a server that cannot tell whether the call has happened. One that was sent once, and answered, has

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// ID is a session's id. Unless the ids of a namespace are those of tokens, it is a secret: whoever has it is logged in.
-// So `fmt` and `encoding/json` show a short hash of it; `string(id)` is the id itself.
+// ID is a session's id. Unless the ids of a namespace are those of tokens, it is a secret: anyone who has it is logged
+// in. So `fmt` and `encoding/json` show a short hash of it; `string(id)` is the id itself.
 type ID string
 
 // hash is what stands for the id in logs.
@@ -33,7 +33,8 @@ type known struct {
 	session                *Session
 }
 
-// SessionRef is what a call acts on: an ID, a Token, or a *Session in hand, with which it takes one round trip less.
+// SessionRef names the session of a call: an ID, a Token, or a *Session, with which the call takes one round trip
+// less.
 type SessionRef interface {
 	target(space *namespace) (known, error)
 }
@@ -67,7 +68,7 @@ func (id ID) check() error {
 // checkText refuses a text that is no UTF-8, or whose bytes are too few or too many.
 func checkText(field, text string, least, most int) error {
 	if !utf8.ValidString(text) {
-		return invalid(field, "is no UTF-8")
+		return invalid(field, "is not UTF-8")
 	}
 	if len(text) < least || len(text) > most {
 		return invalid(field, "is %d bytes, must be %d to %d", len(text), least, most)

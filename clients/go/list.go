@@ -24,9 +24,9 @@ type Page struct {
 	Next *Cursor
 }
 
-// List reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
-// instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where it
-// kept changing. One whose record is corrupt is left out. Of a node each partition has an instant of its own.
+// List reads a page, of at most 500, of the live sessions of a user or node, oldest first, at one instant; each page is
+// an instant of its own. It may hold fewer sessions than its size if its records would be larger than 2 MiB, or if it
+// kept changing. It leaves out sessions whose records are corrupt. For a node, each partition has its own instant.
 //
 // Atomicity: list.lua reads one partition's page at one instant.
 func (store *Store) List(ctx context.Context, selector Selector, size int, after *Cursor) (*Page, error) {

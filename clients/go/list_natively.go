@@ -2,7 +2,6 @@ package cloakroom
 
 import (
 	"context"
-	"unicode/utf8"
 
 	"cloakroom.example/cloakroom/internal/scripts"
 )
@@ -79,7 +78,7 @@ func (page *indexPage) sessions(raws []any, selector Selector, now int64) ([]*Se
 		raw, isText := scripts.Text(raws[at])
 		record, err := scripts.DecodeRecord(raw)
 		isOwn := err == nil && record.Kind == "live" && selector.has(record)
-		if !isText || !isOwn || !entry.isID() || !utf8.ValidString(entry.id) {
+		if !isText || !isOwn || !entry.isID() {
 			return nil, isForScript
 		}
 		// Where it stands among the others is not where the session stood that had its id when the page was read.

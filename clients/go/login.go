@@ -320,10 +320,5 @@ func (login *login) byAnother(ctx context.Context, id ID) (*Rotated, error) {
 	if login.store.space.scheme == SchemeToken {
 		return nil, ErrRotated
 	}
-	found, record, err := login.step(login.store.space.of(string(id)), login.id).lookUp(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	session, err := sessionOf(found, record)
-	return &Rotated{Session: session, ByAnother: true}, err
+	return login.step(login.store.space.of(string(id)), login.id).byAnother(ctx, id)
 }

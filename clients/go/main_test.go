@@ -44,6 +44,17 @@ func connect() *redistest.Client {
 // fresh is the name of a namespace that no other test has.
 func fresh() string { return fmt.Sprintf("test%d", namespaces.Add(1)) }
 
+// untilExpired waits until a session of a store has expired.
+func untilExpired(t *testing.T, store *cloakroom.Store) {
+	t.Helper()
+	for began := time.Now(); time.Since(began) < patience; {
+		if len(must[[]cloakroom.Expired](t)(store.Expired(background, time.Time{}, 10))) > 0 {
+			return
+		}
+	}
+	t.Fatal("no session has expired")
+}
+
 // open makes a store in a namespace of its own.
 func open(t *testing.T, options cloakroom.Options) *cloakroom.Store {
 	t.Helper()

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"sort"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -55,15 +54,17 @@ func (identity *NodeIdentity) leaseIn(space *namespace, tag string) string {
 	return string(sum[:8])
 }
 
-// note notes whether the lease of a partition is held. One that is lost is never renewed: the next one there has another
-// id.
-func (identity *NodeIdentity) note(tag string, isHeld, isLost bool) {
+// note notes whether the lease of a partition is held, and tells whether it was. One that is lost is never renewed: the next
+// one there has another id.
+func (identity *NodeIdentity) note(tag string, isHeld, isLost bool) bool {
 	identity.mutex.Lock()
 	defer identity.mutex.Unlock()
+	wasHeld := identity.held[tag]
 	identity.held[tag] = isHeld
 	if isLost {
 		identity.lost[tag]++
 	}
+	return wasHeld
 }
 
 // Beat says what a heartbeat is for.
@@ -106,9 +107,9 @@ func (store *Store) Heartbeat(ctx context.Context, identity *NodeIdentity, beat 
 		return time.Time{}, err
 	}
 	var until time.Time
-	var gained []string
+	var gained []int
 	fenced := &FencedError{}
-	for at, tag := range store.space.tags {
+	for at := range store.space.tags {
 		ends, isGained, err := store.begin(at).beat(ctx, identity, beat, lease)
 		var taken *LeasedError
 		switch {
@@ -123,7 +124,7 @@ func (store *Store) Heartbeat(ctx context.Context, identity *NodeIdentity, beat 
 			return time.Time{}, err
 		}
 		if isGained {
-			gained = append(gained, tag)
+			gained = append(gained, at)
 		}
 		if until.IsZero() || ends.Before(until) {
 			until = ends
@@ -135,15 +136,12 @@ func (store *Store) Heartbeat(ctx context.Context, identity *NodeIdentity, beat 
 	return until, nil
 }
 
-func (store *Store) giveBack(ctx context.Context, identity *NodeIdentity, gained []string) {
-	for at, tag := range store.space.tags {
-		for _, each := range gained {
-			if each == tag {
-				// Where it fails the lease ends by itself.
-				_, _, _ = store.begin(at).beat(ctx, identity, Release, time.Second)
-				identity.note(tag, false, true)
-			}
-		}
+// giveBack releases the leases of some partitions.
+func (store *Store) giveBack(ctx context.Context, identity *NodeIdentity, gained []int) {
+	for _, at := range gained {
+		// Where it fails the lease ends by itself.
+		_, _, _ = store.begin(at).beat(ctx, identity, Release, time.Second)
+		identity.note(store.space.tags[at], false, true)
 	}
 }
 
@@ -167,10 +165,7 @@ func (call *call) beat(ctx context.Context, identity *NodeIdentity, beat Beat, l
 	default:
 		return time.Time{}, false, errorOf(reply.Said())
 	}
-	identity.mutex.Lock()
-	wasHeld := identity.held[tag]
-	identity.mutex.Unlock()
-	identity.note(tag, beat != Release, false)
+	wasHeld := identity.note(tag, beat != Release, false)
 	return fromMilliseconds(reply.Deadline), !wasHeld, nil
 }
 
@@ -232,7 +227,6 @@ func (call *call) nodes(ctx context.Context) ([]scripts.NodesRow, error) {
 			for _, row := range found {
 				rows = append(rows, row)
 			}
-			sort.Slice(rows, func(one, other int) bool { return rows[one].Node < rows[other].Node })
 			return rows, nil
 		}
 		last := page[len(page)-1].at
@@ -252,10 +246,7 @@ func (call *call) standing(ctx context.Context, page []entry, found map[string]s
 	for _, entry := range page {
 		operation.Listeds = append(operation.Listeds, scripts.NodesListed{Node: entry.id})
 	}
-	reply, err := run[*scripts.NodesReply](ctx, call, operation)
-	if err == nil && reply.Word != "ok" {
-		err = errorOf(reply.Said())
-	}
+	reply, err := perform[*scripts.NodesReply](ctx, call, operation)
 	if err != nil {
 		return err
 	}

@@ -111,14 +111,21 @@ func (call *call) evicted(ids []string) []Removed {
 func told(declared []scripts.Head, ids []string) []Removed {
 	var removed []Removed
 	for _, id := range ids {
-		for _, head := range declared {
-			if head.ID == id && utf8.ValidString(id) {
-				removed = append(removed, Removed{ID(id), nameOf(head.Connection), nameOf(head.Node)})
-				break
-			}
+		if head, isTold := headOf(declared, id); isTold {
+			removed = append(removed, Removed{ID(id), nameOf(head.Connection), nameOf(head.Node)})
 		}
 	}
 	return removed
+}
+
+// headOf is what was declared of a session that a script names; false: it was not declared, or cannot be told.
+func headOf(declared []scripts.Head, id string) (scripts.Head, bool) {
+	for _, head := range declared {
+		if head.ID == id {
+			return head, utf8.ValidString(id)
+		}
+	}
+	return scripts.Head{}, false
 }
 
 // nameOf is a name as it is told: what is no text is none.
@@ -192,10 +199,11 @@ func (call *call) wholeRecords(ctx context.Context, ids []string) ([]string, err
 		commands[place] = []any{"GET", scripts.SessionKey(call.tag(), ids[at])}
 	}
 	whole, err := call.strings(ctx, commands)
-	for place, at := range large {
-		if err == nil {
-			raws[at] = whole[place]
-		}
+	if err != nil {
+		return nil, err
 	}
-	return raws, err
+	for place, at := range large {
+		raws[at] = whole[place]
+	}
+	return raws, nil
 }

@@ -70,7 +70,8 @@ func (id OperationID) ofFirstCall() OperationID {
 	return id
 }
 
-// nth is that of one of many parts of a call, the same for the same call; of the first it is the call's.
+// nth is that of one of many parts of a call, the same for the same call; of the first it is the call's. All languages
+// make it alike, for the copies of a login have such ids.
 func (id OperationID) nth(place uint64) OperationID {
 	if place == 0 {
 		return id

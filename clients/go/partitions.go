@@ -53,7 +53,7 @@ func (space *namespace) of(text string) int { return crc16(text) % space.count }
 // ids are not of tokens.
 func (space *namespace) newID(operation OperationID, user string) (ID, Token) {
 	at := -1
-	if user != "" && space.count > 1 {
+	if user != "" {
 		at = space.of(user)
 	}
 	return space.newIDIn(at, operation)

@@ -90,16 +90,17 @@ func (patch *Patch) encode(rules *Rules) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		for _, key := range sortedKeys(values) {
-			changes = append(changes, scripts.Entry{Kind: part.kind, Key: key, JSON: string(values[key])})
-		}
-		for _, key := range part.remove {
-			changes = append(changes, scripts.Entry{Kind: part.kind, Key: key})
-		}
-	}
-	for _, change := range changes {
-		if err := checkEntry(rules, change); err != nil {
+		set, err := entriesOf(rules, part.kind, values)
+		if err != nil {
 			return "", err
+		}
+		changes = append(changes, set...)
+		for _, key := range part.remove {
+			removal := scripts.Entry{Kind: part.kind, Key: key}
+			if err := checkEntry(rules, removal); err != nil {
+				return "", err
+			}
+			changes = append(changes, removal)
 		}
 	}
 	if err := checkRange("changes", int64(len(changes)), 0, int64(rules.SessionEntries)); err != nil {

@@ -36,7 +36,7 @@ func (store *Store) Reap(ctx context.Context, size int) (*Reaped, error) {
 	var page []scripts.ExpiredRow
 	at, others := 0, 0
 	for partition := range store.space.tags {
-		found, err := store.begin(partition).expired(ctx, scripts.Number{}, 0, int64(size))
+		found, err := store.begin(partition).expired(ctx, scripts.Number{}, int64(size))
 		if err != nil {
 			return nil, err
 		}
@@ -76,30 +76,22 @@ func (call *call) reap(ctx context.Context, ids []string) (*Reaped, error) {
 	}
 	operation := &scripts.Reap{}
 	operation.Declare(heads)
-	reply, err := run[*scripts.ReapReply](ctx, call, operation)
+	reply, err := perform[*scripts.ReapReply](ctx, call, operation)
 	if err != nil {
 		return nil, err
-	}
-	if reply.Word != "ok" {
-		return nil, errorOf(reply.Said())
 	}
 	more := reply.Left > 0 || len(reply.Stale) > 0 || len(raws) < len(ids)
 	reaped := &Reaped{Dropped: reply.Dropped, More: more}
 	for _, id := range reply.Removed {
-		record, err := scripts.DecodeRecord(read[id])
-		session, failed := sessionOf(ID(id), record)
-		if err != nil || failed != nil || !utf8.ValidString(id) {
+		record, _ := scripts.DecodeRecord(read[id]) // nil where it is broken
+		session, err := sessionOf(ID(id), record)
+		if err != nil || !utf8.ValidString(id) {
 			reaped.Unreadable++
 			continue
 		}
 		reaped.Sessions = append(reaped.Sessions, session)
 	}
-	for _, id := range reply.Corrupt {
-		if utf8.ValidString(id) {
-			reaped.Corrupt = append(reaped.Corrupt, ID(id))
-		} else {
-			reaped.Unreadable++
-		}
-	}
+	reaped.Corrupt = readable(reply.Corrupt)
+	reaped.Unreadable += len(reply.Corrupt) - len(reaped.Corrupt)
 	return reaped, nil
 }

@@ -125,20 +125,14 @@ func (call *call) take(
 		operation.LeaseID = identity.leaseIn(call.store.space, call.tag())
 	}
 	operation.Declare(heads)
-	reply, err := run[*scripts.RecoverReply](ctx, call, operation)
-	switch {
-	case err != nil:
+	reply, err := perform[*scripts.RecoverReply](ctx, call, operation)
+	if err != nil {
 		return nil, err
-	case reply.Word != "ok":
-		return nil, errorOf(reply.Said())
 	}
 	for _, row := range reply.Recovered {
-		for _, head := range heads {
-			if head.ID == row.ID && utf8.ValidString(row.ID) {
-				taken := RecoveredSession{ID(row.ID), row.Version, nameOf(head.User), nameOf(head.Connection)}
-				claimed.Sessions = append(claimed.Sessions, taken)
-				break
-			}
+		if head, isTold := headOf(heads, row.ID); isTold {
+			taken := RecoveredSession{ID(row.ID), row.Version, nameOf(head.User), nameOf(head.Connection)}
+			claimed.Sessions = append(claimed.Sessions, taken)
 		}
 	}
 	claimed.Frozen = append(claimed.Frozen, readable(reply.Frozen)...)

@@ -74,12 +74,8 @@ func (store *Store) Rotate(ctx context.Context, target SessionRef, rotation Rota
 	case reply.Word == "moved" && store.space.scheme == SchemeToken:
 		return nil, ErrRotated // its client is to hold a token, which the other rotation has
 	case reply.Word == "moved":
-		found, record, err := call.lookUp(ctx, ID(reply.Outcome.NewID))
-		if err != nil {
-			return nil, call.doubting(err)
-		}
-		session, err := sessionOf(found, record)
-		return &Rotated{Session: session, ByAnother: true}, err
+		rotated, err := call.byAnother(ctx, ID(reply.Outcome.NewID))
+		return rotated, call.doubting(err)
 	case reply.Word != "ok":
 		return nil, errorOf(reply.Said())
 	}
@@ -88,6 +84,16 @@ func (store *Store) Rotate(ctx context.Context, target SessionRef, rotation Rota
 		return nil, err
 	}
 	return &Rotated{Session: session, Token: token, Evicted: call.evicted(reply.EvictedIDs)}, nil
+}
+
+// byAnother reads the session under the id that another rotation gave it.
+func (call *call) byAnother(ctx context.Context, id ID) (*Rotated, error) {
+	found, record, err := call.lookUp(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	session, err := sessionOf(found, record)
+	return &Rotated{Session: session, ByAnother: true}, err
 }
 
 // checkHome refuses an id that would lead out of the partition.

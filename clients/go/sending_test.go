@@ -51,6 +51,13 @@ func openFaulty(t *testing.T, options cloakroom.Options) (*cloakroom.Store, *fau
 	return store, doer
 }
 
+// within is a context that ends soon.
+func within(t *testing.T, length time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(background, length)
+	t.Cleanup(cancel)
+	return ctx
+}
+
 func TestADoerWithoutPipelinesDoesTheSame(t *testing.T) {
 	store, _ := openFaulty(t, cloakroom.Options{})
 	session := create(t, store, cloakroom.NewSession{User: "ann", Connection: "c"})
@@ -105,8 +112,7 @@ func TestACallThatNobodyAnsweredIsAmbiguousAndRepeatedByItsID(t *testing.T) {
 func TestAReapWhoseReplyWasLostIsNotSentAgain(t *testing.T) {
 	store, doer := openFaulty(t, cloakroom.Options{})
 	create(t, store, cloakroom.NewSession{TTL: time.Millisecond})
-	for len(must[[]cloakroom.Expired](t)(store.Expired(background, time.Time{}, 10))) == 0 {
-	}
+	untilExpired(t, store)
 	scripts := 0
 	doer.after = func(command string) error {
 		if command != "EVALSHA" {
@@ -125,13 +131,39 @@ func TestAReapWhoseReplyWasLostIsNotSentAgain(t *testing.T) {
 func TestWhatWasNotSentDidNotHappen(t *testing.T) {
 	store, doer := openFaulty(t, cloakroom.Options{})
 	doer.before = func(string) error { return fmt.Errorf("the pool is empty: %w", cloakroom.ErrNotSent) }
-	_, err := store.Create(background, cloakroom.NewSession{})
+	_, err := store.Create(within(t, 50*time.Millisecond), cloakroom.NewSession{})
 	wants(t, err, cloakroom.ErrNotExecuted)
-	_, err = store.Get(background, cloakroom.ID("nobody"))
+	wants(t, err, cloakroom.ErrNotSent)
+	_, err = store.Get(within(t, 50*time.Millisecond), cloakroom.ID("nobody"))
 	wants(t, err, cloakroom.ErrNotExecuted)
+	wants(t, err, cloakroom.ErrNotSent)
 	if errors.Is(err, cloakroom.ErrMissing) {
 		t.Error("a server that is away tells of no session")
 	}
+}
+
+func TestAConnectionThatIsRefusedIsWaitedFor(t *testing.T) {
+	store, doer := openFaulty(t, cloakroom.Options{})
+	session := create(t, store, cloakroom.NewSession{})
+	var sent []string
+	refused := 0
+	doer.before = func(command string) error {
+		// More often than one execution is sent.
+		if refused < 12 {
+			refused++
+			return fmt.Errorf("connection refused: %w", cloakroom.ErrNotSent)
+		}
+		sent = append(sent, command)
+		return nil
+	}
+	patched := must[*cloakroom.Patched](t)(store.Patch(background, session, cloakroom.Patch{Set: map[string]any{"a": 1}}))
+	equal(t, patched.Version, int64(2))
+	// The connection may lead to another server, whose time nobody told.
+	equal(t, sent, []string{"TIME", "EVALSHA"})
+	refused = 0
+	equal(t, must[*cloakroom.Session](t)(store.Get(background, session.ID)).Version, int64(2))
+	refused = 0
+	must[*cloakroom.Store](t)(cloakroom.Connect(background, doer, cloakroom.Options{Namespace: fresh(), Deadline: patience}))
 }
 
 func TestAnAmbiguousCallIsNothingElse(t *testing.T) {
@@ -151,7 +183,7 @@ func TestAnAmbiguousCallIsNothingElse(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := store.Patch(background, session, cloakroom.Patch{Set: map[string]any{"a": 1}})
+	_, err := store.Patch(within(t, time.Second), session, cloakroom.Patch{Set: map[string]any{"a": 1}})
 	wants(t, err, cloakroom.ErrAmbiguous)
 	for _, other := range []error{cloakroom.ErrNotExecuted, cloakroom.ErrNotSent, cloakroom.ErrRefused} {
 		if errors.Is(err, other) {
@@ -173,9 +205,7 @@ func TestAContextThatIsOverEndsACall(t *testing.T) {
 		}
 		return nil
 	}
-	ctx, cancel = context.WithTimeout(background, 50*time.Millisecond)
-	defer cancel()
-	_, err = store.Create(ctx, cloakroom.NewSession{})
+	_, err = store.Create(within(t, 50*time.Millisecond), cloakroom.NewSession{})
 	wants(t, err, cloakroom.ErrAmbiguous)
 	wants(t, err, context.DeadlineExceeded)
 }

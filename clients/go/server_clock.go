@@ -29,6 +29,13 @@ func (clock *serverClock) saw(told int64) {
 	clock.told, clock.at = told, time.Now()
 }
 
+// forget is for a connection that is made anew, which may lead to another server.
+func (clock *serverClock) forget() {
+	clock.mutex.Lock()
+	defer clock.mutex.Unlock()
+	clock.at = time.Time{}
+}
+
 // noLaterThan is a time that the server's clock did not show before an instant; false as long as it told none.
 func (clock *serverClock) noLaterThan(instant time.Time) (int64, bool) {
 	clock.mutex.Lock()

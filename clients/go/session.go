@@ -32,14 +32,18 @@ func (values Values) Get(key string, into any) (bool, error) {
 		return false, nil
 	}
 	if err := json.Unmarshal(raw, into); err != nil {
-		return true, invalid(field("attribute", key), "is of another type: %v", err)
+		return true, invalid(field("value", key), "is of another type: %v", err)
 	}
 	return true, nil
 }
 
 // Set sets a value.
 func (values Values) Set(key string, value any) error {
-	raw, err := valueOf(field("attribute", key), value)
+	name := field("value", key)
+	raw, err := textOf(name, value)
+	if err == nil {
+		err = checkValue(name, raw)
+	}
 	if err == nil {
 		values[key] = raw
 	}

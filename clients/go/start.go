@@ -133,12 +133,12 @@ type note struct {
 	count  int
 	scheme Scheme
 	events int64
-	// isEarlier says that it was noted under an earlier contract.
-	isEarlier bool
+	// raised is the same note under the contract that is known, where it was noted under an earlier one.
+	raised string
 }
 
 func (note note) String() string {
-	words := []string{strconv.FormatInt(scripts.Contract, 10)}
+	words := []string{digits(scripts.Contract)}
 	if note.count > 1 || note.scheme != SchemeUUID || note.events > 0 {
 		words = append(words, strconv.Itoa(note.count))
 	}
@@ -146,14 +146,14 @@ func (note note) String() string {
 		words = append(words, string(note.scheme))
 	}
 	if note.events > 0 {
-		words = append(words, strconv.FormatInt(note.events, 10))
+		words = append(words, digits(note.events))
 	}
 	return strings.Join(words, " ")
 }
 
 // note notes the contract in a partition where none is, and returns what is noted there.
 func (store *Store) note(ctx context.Context, tag string, wanted note) (note, error) {
-	key, lifetime := scripts.ContractKey(tag), strconv.FormatInt(milliseconds(longest), 10)
+	key, lifetime := scripts.ContractKey(tag), digits(milliseconds(longest))
 	own := wanted
 	own.count = orElse(own.count, 1)
 	replies, err := store.exchange(ctx, []any{"SET", key, own.String(), "NX", "PX", lifetime}, []any{"GET", key})
@@ -178,8 +178,8 @@ func (store *Store) note(ctx context.Context, tag string, wanted note) (note, er
 		return note{}, &MismatchError{"id scheme", string(found.scheme), string(wanted.scheme)}
 	}
 	keep := []any{"PEXPIRE", key, lifetime}
-	if found.isEarlier {
-		keep = []any{"SET", key, found.String(), "PX", lifetime}
+	if found.raised != "" {
+		keep = []any{"SET", key, found.raised, "XX", "PX", lifetime}
 	}
 	if _, err := store.exchange(ctx, keep); err != nil {
 		return note{}, &NotExecutedError{Cause: err}
@@ -191,24 +191,26 @@ func (store *Store) note(ctx context.Context, tag string, wanted note) (note, er
 func readNote(stored string) (note, error) {
 	words := strings.Split(stored, " ")
 	found, corrupt := note{count: 1, scheme: SchemeUUID}, &CorruptError{Key: "contract"}
-	contract, ok := decimal(words[0])
+	contract, ok := readDecimal(words[0])
 	switch {
 	case !ok || contract == 0:
 		return note{}, corrupt
 	case !isAccepted(contract):
 		return note{}, &ContractError{Found: contract, Known: scripts.Contract}
 	}
-	found.isEarlier = contract < scripts.Contract
+	if contract < scripts.Contract {
+		found.raised = digits(scripts.Contract) + strings.TrimPrefix(stored, words[0])
+	}
 	rest := words[1:]
 	if len(rest) > 1 {
-		if _, isNumber := decimal(rest[1]); !isNumber {
+		if _, isNumber := readDecimal(rest[1]); !isNumber {
 			found.scheme = Scheme(rest[1])
 			rest = append(rest[:1:1], rest[2:]...)
 		}
 	}
 	numbers := make([]int64, 2)
 	for at, word := range rest {
-		number, isNumber := decimal(word)
+		number, isNumber := readDecimal(word)
 		if !isNumber || at >= len(numbers) {
 			return note{}, corrupt
 		}
@@ -234,8 +236,8 @@ func isAccepted(contract int64) bool {
 	return false
 }
 
-// decimal reads a number of digits alone.
-func decimal(text string) (int64, bool) {
+// readDecimal reads a number of digits alone.
+func readDecimal(text string) (int64, bool) {
 	for at := 0; at < len(text); at++ {
 		if text[at] < '0' || text[at] > '9' {
 			return 0, false

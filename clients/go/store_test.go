@@ -230,8 +230,7 @@ func TestAUserIsLoggedOutEverywhereButHere(t *testing.T) {
 func TestWhatHasExpiredIsReapedAndToldOnce(t *testing.T) {
 	store := open(t, cloakroom.Options{Partitions: 3})
 	session := create(t, store, cloakroom.NewSession{TTL: time.Millisecond, Attributes: map[string]any{"a": 1}})
-	for len(must[[]cloakroom.Expired](t)(store.Expired(background, time.Time{}, 10))) == 0 {
-	}
+	untilExpired(t, store)
 	reaped := must[*cloakroom.Reaped](t)(store.Reap(background, 100))
 	equal(t, len(reaped.Sessions), 1)
 	equal(t, reaped.Sessions[0].ID, session.ID)
@@ -370,6 +369,16 @@ func TestWhatIsInvalidNamesItsField(t *testing.T) {
 			_, err := store.Patch(background, id, cloakroom.Patch{Set: map[string]any{"a": make(chan int)}})
 			return err
 		},
+		`extension "b"`: func() error {
+			_, err := store.Patch(background, id, cloakroom.Patch{SetExtensions: map[string]any{"b": json.RawMessage("")}})
+			return err
+		},
+		// Whether they are attributes or extensions they do not know.
+		`value "c"`: func() error { return cloakroom.Values{}.Set("c", json.RawMessage("{")) },
+		`value "d"`: func() error {
+			_, err := cloakroom.Values{"d": json.RawMessage("1")}.Get("d", new(string))
+			return err
+		},
 	}
 	for field, call := range calls {
 		err := call()
@@ -377,6 +386,25 @@ func TestWhatIsInvalidNamesItsField(t *testing.T) {
 		if !errors.As(err, &invalid) || invalid.Field != field {
 			t.Errorf("of %s the error is %#v", field, err)
 		}
+	}
+}
+
+func TestWhatIsCorruptNamesTheNodeWhoseKeyItIs(t *testing.T) {
+	name := fresh()
+	store := open(t, cloakroom.Options{Namespace: name})
+	identity := must[*cloakroom.NodeIdentity](t)(cloakroom.NewNodeIdentity("gate"))
+	if _, err := store.Heartbeat(background, identity, cloakroom.Register, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	client := connect()
+	t.Cleanup(client.Close)
+	key := "{" + name + ":0}:node:gate:lease"
+	must[any](t)(client.Do(background, "DEL", key))
+	must[any](t)(client.Do(background, "RPUSH", key, "no lease"))
+	_, err := store.Nodes(background)
+	var corrupt *cloakroom.CorruptError
+	if !errors.As(err, &corrupt) || corrupt.Member != "gate" || err.Error() != `corrupt listed_lease of "gate"` {
+		t.Errorf("the error is %v", err)
 	}
 }
 

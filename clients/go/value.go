@@ -10,10 +10,10 @@ import (
 // deepest is how deep a JSON value may be nested: all languages read that.
 const deepest = 127
 
-// valueOf is the JSON text of a value.
-func valueOf(field string, value any) (json.RawMessage, error) {
+// textOf is the JSON text of a value, which checkValue has yet to look at.
+func textOf(field string, value any) (json.RawMessage, error) {
 	if raw, ok := value.(json.RawMessage); ok {
-		return raw, checkValue(field, raw)
+		return raw, nil
 	}
 	var written strings.Builder
 	encoder := json.NewEncoder(&written)
@@ -24,9 +24,9 @@ func valueOf(field string, value any) (json.RawMessage, error) {
 	raw := json.RawMessage(strings.TrimSuffix(written.String(), "\n"))
 	// What is no UTF-8 encoding/json replaces in silence, and writes so; U+FFFD itself it does not escape.
 	if strings.Contains(written.String(), `\ufffd`) {
-		return nil, invalid(field, "has a text that is no UTF-8")
+		return nil, invalid(field, "has a text that is not UTF-8")
 	}
-	return raw, checkValue(field, raw)
+	return raw, nil
 }
 
 // checkValue refuses a text that another language could not read: one that is no JSON, is nested too deep, or has half a
@@ -34,9 +34,9 @@ func valueOf(field string, value any) (json.RawMessage, error) {
 func checkValue(field string, raw json.RawMessage) error {
 	switch {
 	case !utf8.Valid(raw):
-		return invalid(field, "is no UTF-8")
+		return invalid(field, "is not UTF-8")
 	case !json.Valid(raw):
-		return invalid(field, "is no JSON")
+		return invalid(field, "is not JSON")
 	}
 	depth, inText := 0, false
 	for at := 0; at < len(raw); at++ {

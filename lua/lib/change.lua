@@ -1,8 +1,8 @@
--- change: whether a call may change a session. All calls ask it in one order: the session is live, the call has not
--- happened before, the node that writes as the owner holds it, and it is not on its way to another store.
+-- change: whether a call may change a session. All calls check in the same order: the session is live, the call has
+-- not happened before, the node that makes the call holds the session, and no migration has frozen it.
 
--- Why a call may not change a session that is live, as the reply to give; nil when it may. `node` is where the session
--- is, or where the call brings it.
+-- The reply that says why a call may not change a live session; nil if it may. `node` is the session's node, or the
+-- node that the call gives it.
 local function change_refusal(record, node, as_lease_key, as_node, lease_id, now)
   local refusal = lease_fence(as_lease_key, as_node, lease_id, node, now)
   if refusal then return refusal end
@@ -10,8 +10,8 @@ local function change_refusal(record, node, as_lease_key, as_node, lease_id, now
   return nil
 end
 
--- The session at a key that a call may change; or nil and the reply to give; or what record_for_change has of a call
--- that has happened before. `new_node` is where the call brings it; nil: it stays where it is.
+-- The session at a key that a call may change; or nil and the reply; or what record_for_change returns for a call
+-- that has happened before. `new_node` is the node that the call gives it; nil: it keeps its node.
 local function change_begin(record_key, op_id, bound, new_node, as_lease_key, as_node, lease_id, now)
   local record, refusal, first, noted = record_for_change(record_key, op_id, bound, now)
   if not record then return nil, refusal, first, noted end

@@ -1,16 +1,16 @@
--- entries: a record's attributes and extensions, without understanding their JSON.
--- An entry is kind (1 byte), key length (1), value length (3), key, value. A list of them is a list of changes: of
--- those of a key the last one counts, and an empty value, which is no JSON, removes it. So a patch appends to what is
--- stored and does not walk it, until that has grown too much; readers make the changes.
+-- entries: a record's attributes and extensions, without parsing their JSON. An entry is kind (1 byte), key length
+-- (1), value length (3), key, value. A list of entries is a list of changes: the last change of a key wins, and an
+-- empty value, which is not JSON, removes the key. So a patch appends to the list without reading it, until it has
+-- grown too much; readers apply the changes.
 
 local ENTRY_HEADER = '>BBI3'
 local ENTRY_HEADER_SIZE = 5
 local ENTRIES_TAIL = 512
--- What a session's entries take at most: 15 MiB. The length of a body takes three bytes, and a freeze of some hundred
--- bytes may stand before them.
+-- The most that a session's entries may take: 15 MiB. The length of a body takes three bytes, and a freeze of some
+-- hundred bytes may come before them.
 local ENTRIES_MOST = 15728640
 
--- Walks over entries: next_position, name (kind and key), value. Nil at the end; false where they are broken.
+-- Walks over entries: next_position, name (kind and key), value. Nil at the end; false if they are broken.
 local function entries_next(entries, position)
   if position > #entries then return nil end
   local key_start = position + ENTRY_HEADER_SIZE
@@ -31,13 +31,13 @@ local function entries_whole(entries)
   return position == nil
 end
 
--- Whether whoever gets a record can read it: what returns one asks before it writes.
+-- Whether a client can read a record. A script that returns one checks this before it writes.
 local function entries_told(record)
   return args_are_utf8(record.user, record.connection, record.node, '') and entries_whole(record.body)
 end
 
--- Entries that a call passes, and how many they are: an error unless they are whole. An empty value is none, but in
--- changes, which may also be more than a record has room for: what they come to counts.
+-- The entries that a call passes, and their number; an error unless they are whole. An empty value is allowed only
+-- in changes. Changes may also be more than a record has room for: their result counts.
 local function entries_argument(text, name, may_be_empty, most)
   if not may_be_empty and #text > ENTRIES_MOST then
     error('cloakroom: ' .. name .. ' are more than ' .. ENTRIES_MOST .. ' bytes')
@@ -53,13 +53,13 @@ local function entries_argument(text, name, may_be_empty, most)
   return text, count
 end
 
--- What a list of changes comes to: `count` entries of `size` bytes, in `parts` between empty ones, at the place that
--- `places` has by name.
+-- The result of a list of changes: `count` entries of `size` bytes, in `parts` with empty ones between, at the
+-- position that `places` has by name.
 local function entries_none()
   return { count = 0, size = 0, parts = {}, places = {} }
 end
 
--- Makes changes to that. False: the list is broken.
+-- Applies changes to that. False: the list is broken.
 local function entries_make(made, changes)
   local parts, places, position = made.parts, made.places, 1
   while true do
@@ -81,10 +81,10 @@ local function entries_make(made, changes)
   end
 end
 
--- The record with changes to its entries. Nil: the entries are corrupt, and nobody knew until they were to be made
--- anew. They are when they have grown by half and by ENTRIES_TAIL bytes since they were last, and where the changes
--- listed may be more than is allowed. What is over a limit that was lowered may shrink, and may not grow: then it is
--- false, and how many bytes and entries they would be.
+-- Applies changes to a record's entries and returns the record. It compacts the list when it has grown by half and
+-- by ENTRIES_TAIL bytes since the last compaction, or when the listed changes may be more than allowed. Nil:
+-- compacting found the entries corrupt. False, with the bytes and the number of entries: they would be too large. A
+-- session above a lowered limit may shrink but not grow.
 local function entries_change(record, changes, count, most_bytes, most)
   local body, compacted, listed = record.body .. changes, record.compacted, record.listed + count
   local is_grown = #body >= compacted + ENTRIES_TAIL and #body * 2 >= compacted * 3
@@ -102,7 +102,7 @@ local function entries_change(record, changes, count, most_bytes, most)
   return record
 end
 
--- Whether two lists come to the same, in whatever order: a patch appends, and a client sorts.
+-- Whether two lists have the same result, in any order: a patch appends, and a client sorts.
 local function entries_same(entries, others)
   local one, other = entries_none(), entries_none()
   if not (entries_make(one, entries) and entries_make(other, others)) or one.count ~= other.count then return false end

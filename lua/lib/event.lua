@@ -1,12 +1,12 @@
--- event: what becomes of sessions, told in the streams of the partition and of the nodes that have or had them.
+-- event: writes events of sessions to the streams of the partition and of the nodes that have or had them.
 
--- A call that asks for events passes one argument more, how many of them a stream keeps, and behind its other keys
--- those for its events: the partition's stream, the expiry index, and the streams of nodes, in the order in which it
--- passes their indexes. So KEYS[stream_at] is the partition's stream, [stream_at + 2] that of the session's node,
--- [stream_at + 3] that of its new one. `tell` tells an event; nil: the call asks for none. The export puts these two
--- bodies in the place of their calls, see call.lua.
+-- A call that asks for events passes one more argument, how many events a stream keeps. Behind its other keys it
+-- passes those for its events: the partition's stream, the expiry index, and the streams of nodes, in the order in
+-- which it passes their indexes. So KEYS[stream_at] is the partition's stream, [stream_at + 2] that of the session's
+-- node, [stream_at + 3] that of its new node. `tell` writes an event; nil: the call asks for none. The export
+-- replaces the calls of these two functions by their bodies, see call.lua.
 
--- Of an operation without a group.
+-- For an operation without a group.
 local function event_call()
   local asks = #ARGV == HEADER_ARGUMENTS + 1
   if #ARGV ~= HEADER_ARGUMENTS and not asks or #KEYS ~= (asks and HEADER_KEYS + HEADER_EVENT_KEYS or HEADER_KEYS) then
@@ -17,8 +17,8 @@ local function event_call()
   if untold then return untold end
 end
 
--- Of an operation with one, whose members take two arguments or more: how many there are, too. The streams of their
--- nodes stand behind the call's own.
+-- For an operation with a group, whose members take two arguments or more: also returns how many there are. The
+-- streams of their nodes come behind the call's own.
 local function event_call_members()
   local member_count, asks = (#ARGV - HEADER_ARGUMENTS) / HEADER_MEMBER_ARGUMENTS, false
   if member_count % 1 ~= 0 then
@@ -35,14 +35,14 @@ end
 
 local EVENT_TTL, EVENT_TTL_LEAST = 1209600000, 604800000 -- two weeks and one: for so long a reader may be away
 
--- The function that tells an event, which takes which of KEYS are the streams of the session's node and of the one
--- before, if there are any. `first` is which of KEYS is the partition's stream, which stands in for that of no node, or
--- false where the call asks for no events: then there is nothing to tell by. Behind it stand the expiry index and the
--- streams of nodes, of which the first `own` are the call's own. How many events a stream keeps is the last
--- argument. Nil, and the reply for a foreign type, where one of those is. The rest are of sessions that the call ends
--- beside its own: a foreign one keeps nobody from that, and is told nothing; `lives` says which are, and of the others
--- how long they live. An event comes before the record that notes the change: so who repeats a call that was refused a
--- command tells it twice, but never not at all.
+-- Returns the function that writes an event. That takes the positions in KEYS of the streams of the session's node and
+-- of its former node, if there are any. `first` is the position of the partition's stream, which also takes the place
+-- of a missing node's stream; false if the call asks for no events. Behind it come the expiry index and the streams of
+-- nodes, of which the first `own` are the call's own. The last argument is how many events a stream keeps. If one of
+-- the call's own keys has a foreign type, this returns nil and the reply. The rest are streams of other sessions that
+-- the call ends: a foreign one does not prevent that, and gets no event; `lives` marks these, and has the TTLs of the
+-- others. An event is written before the record that notes the change. So a call that is repeated after a refused
+-- command may write its event twice, but never not at all.
 local function event_teller(first, own)
   if not first then return end
   local keep, partition, expiry = ARGV[#ARGV], KEYS[first], KEYS[first + 1]
@@ -69,8 +69,8 @@ local function event_teller(first, own)
     lacks = not (may('XADD', partition) and may('SET', partition))
       or is_due and not (may('PEXPIRE', partition) and may('ZADD', partition))
   else
-    -- Redis 6.2 cannot be asked. It looks at the ACL before it looks at arguments, and these are in vain. Where memory
-    -- is full none is to be the first write, behind which anything would be stored.
+    -- Redis 6.2 cannot be asked. It checks the ACL before the arguments, and these are invalid. If memory is full, an
+    -- event must not be the first write, because everything after the first write would be stored.
     local tried = redis.pcall('XADD', partition, 'x', '', '').err
     if not tried:find('OOM ', 1, true) then
       tried = tried .. redis.pcall('SET', partition, '', 'x').err
@@ -90,7 +90,7 @@ local function event_teller(first, own)
     local stream = partition
     repeat
       local left = lives[stream]
-      -- Who reads from the beginning finds there that nothing was before.
+      -- A reader from the beginning finds there that nothing came before.
       if left == -2 then
         redis.call('XADD', stream, '*', 'what', 'begun', 'why', '', 'id', '', 'user', '', 'connection', '', 'node', '',
           'version', '0')
@@ -105,8 +105,8 @@ local function event_teller(first, own)
       if left ~= 'foreign' and left < EVENT_TTL_LEAST then
         redis.call('PEXPIRE', stream, EVENT_TTL)
         lives[stream] = EVENT_TTL
-        -- The expiry index lives as long as the partition's stream, or of what expires while nobody reaps nothing would
-        -- say that it was there. See index_expiry.
+        -- The expiry index must live as long as the partition's stream. Otherwise nothing would be left of a session
+        -- that expires while nobody reaps. See index_expiry.
         local ends_at = stream == partition and (tonumber(ARGV[1]) or redis.call('TIME')[1] * 1000) + EVENT_TTL
         if ends_at and redis.pcall('ZADD', expiry, 'GT', 'CH', ends_at, '') == 1 then
           redis.call('PEXPIRE', expiry, EVENT_TTL)

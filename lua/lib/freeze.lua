@@ -1,12 +1,13 @@
--- freeze: how a session is kept as it is while it moves to another store, and what is known of copies of it.
+-- freeze: keeps a session unchanged while it moves to another store, and remembers that copies may exist.
 
 local FREEZE = '>c8I6I6I6BBI2I2' -- what the body of a migrating record begins with, and then a place and a node
 local FREEZE_SIZE = 32
 local FREEZE_STATUSES = 2 -- a session is active or suspended when it is frozen, and so it is afterwards
 local FREEZE_OUTGOING, FREEZE_INCOMING, FREEZE_OVER = 1, 2, 3
 
--- Splits the freeze off the body of a migrating record, so that the rest is as in any other. One that is over only says
--- until when copies may wait that were made under it; and, in a leftover, until when that speaks. False: it is broken.
+-- Splits the freeze off the body of a migrating record, so that the rest is as in any other. A freeze that is over only
+-- says until when copies made under it may wait and, in a leftover, until when the leftover counts. False: it is
+-- broken.
 local function freeze_split(record)
   if #record.body < FREEZE_SIZE then return false end
   local task, frozen_until, span, copies_until, status, direction,
@@ -28,7 +29,8 @@ local function freeze_split(record)
   return true
 end
 
--- The body of a record with its freeze before it; with none, with one that is over, as copies of the session may wait.
+-- The body of a record behind its freeze; without a freeze, behind one that is over, because copies of the session may
+-- wait.
 local function freeze_join(record, speaks_until)
   local freeze = record.freeze or { task = ARGS_NO_TOKEN, frozen_until = speaks_until, span = 0, status = record.status,
     direction = FREEZE_OVER, place = '', node = '' }
@@ -36,7 +38,7 @@ local function freeze_join(record, speaks_until)
     freeze.direction, #freeze.place, #freeze.node) .. freeze.place .. freeze.node .. record.body
 end
 
--- The status of a session but for its freeze, which nobody is told of.
+-- The status of a session without its freeze, which callers do not see.
 local function freeze_status(record)
   return record.freeze and record.freeze.status or record.status
 end
@@ -45,20 +47,20 @@ local function freeze_end(record)
   record.status, record.freeze = record.freeze.status, nil
 end
 
--- Ends the freeze of a session that stays. A copy of it may wait at the other place, or come there late: it could be
--- stored for as long as the session is now, and for that long this store does not forget the session.
+-- Ends the freeze of a session that stays. A copy of it may wait at the other place or arrive there late. The copy
+-- could be stored as long as the session is now, so this store remembers the session that long.
 local function freeze_return(record)
   freeze_end(record)
   record.copies_until = math.max(record.copies_until, record.stored_until)
 end
 
--- Whether a freeze at the source is over at this time, though nobody ended it. One that would last longer than it is
--- long began by a clock that was set back since. That of an incoming copy never ends by itself.
+-- Whether a freeze at the source has ended by itself. A freeze with more time left than its length began by a clock
+-- that was set back since. That of an incoming copy never ends by itself.
 local function freeze_lapsed(freeze, now)
   return freeze.direction == FREEZE_OUTGOING and (freeze.frozen_until <= now or freeze.frozen_until - now > freeze.span)
 end
 
--- Whether a copy of a session that ends may wait, so that its record is not to go. It is frozen by nobody then.
+-- Whether a copy of an ending session may wait, so that its record must stay. It removes the freeze.
 local function freeze_waits(record, now)
   if record.freeze and record.freeze.direction == FREEZE_OUTGOING then
     freeze_return(record)

@@ -1,4 +1,4 @@
--- limit: how many sessions a user may have.
+-- limit: the session limit per user.
 
 local LIMIT_MOST = 500  -- sessions a user may be allowed: a scan full of live ones is always above it
 local LIMIT_SCAN = 1000 -- index entries looked at in one call
@@ -14,10 +14,10 @@ local function limit_need(what, ids)
   return { 'need', what, unpack(limit_first(ids, LIMIT_BATCH)) }
 end
 
--- Room for one more session of a user, whose index is `name` in the header: the ids of the oldest live sessions that
--- have to go, mostly none; or nil and the reply to give. Expired sessions do not count. A user with more than
--- LIMIT_SCAN entries is cleared first, by batches: of expired ones if there are, else of sessions that any count would
--- evict. The session itself has an entry already where an earlier attempt was refused a command, and does not count.
+-- Finds room for one more session of a user, whose index is `name` in the header: the ids of the oldest live sessions
+-- to evict, usually none; or nil and the reply. Expired sessions do not count. If a user has more than LIMIT_SCAN
+-- entries, batches are removed first: of expired sessions if there are any, otherwise of sessions that any count would
+-- evict. The session itself does not count. It has an entry already if an earlier attempt was refused a command.
 local function limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
   local stored = typed_call('ZCARD', user_key)
   if type(stored) == 'table' then return nil, { 'corrupt', name } end
@@ -54,8 +54,8 @@ local function limit_declared(count, key_at, arg_at, stream_at, user_key, expiry
   return declared
 end
 
--- Whom to evict for one more session of a user, all checked; or nil and the reply to give. No limit, or no user:
--- nobody. What is corrupt keeps nobody from logging in.
+-- The sessions to evict for one more session of a user, all checked; or nil and the reply. Without a limit or a
+-- user: none. Corrupt sessions do not prevent a login.
 local function limit_admit(declared, name, user_key, expiry_key, user, own_id, limit, evict, now)
   if limit == 0 or user == '' then return {} end
   local victims, refusal = limit_victims(name, user_key, expiry_key, own_id, limit, evict, now)
@@ -65,8 +65,8 @@ local function limit_admit(declared, name, user_key, expiry_key, user, own_id, l
     local victim = declared[id]
     if not victim then return nil, limit_need('evict', victims) end
     local record, pointer = session_read_head(victim.record_key, victim.keys.connection, victim.connection, now)
-    -- A record that was lost, cannot be read or was made anew for another user leaves a dead entry in this user's
-    -- index.
+    -- A record that was lost, cannot be read or was made again for another user leaves a dead entry in this
+    -- user's index.
     if record and record.kind == RECORD_LIVE and record.user == user then
       if session_need(record, user, victim.connection, victim.node) then return nil, limit_need('evict', victims) end
       if bulk_full(freed, record.size, BULK_FREED) then return nil, limit_need('remove', victims) end
@@ -77,7 +77,7 @@ local function limit_admit(declared, name, user_key, expiry_key, user, own_id, l
   return victims
 end
 
--- Evicts, tells it, and appends the ids to the reply. A dead entry is only dropped.
+-- Evicts the victims, writes their events, and appends their ids to the reply. A dead entry is only dropped.
 local function limit_evict(victims, declared, op_id, tombstone, now, reply, tell)
   for _, id in ipairs(victims) do
     local victim = declared[id]
@@ -94,7 +94,7 @@ local function limit_evict(victims, declared, op_id, tombstone, now, reply, tell
   return reply
 end
 
--- The same reply for a call that comes again: whom it evicted the first time.
+-- The same reply for a repeated call: the sessions that it evicted the first time.
 local function limit_evicted(declared, op_id, now, reply)
   for _, id in ipairs(declared) do
     local record = record_read_head(declared[id].record_key, now)

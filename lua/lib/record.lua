@@ -1,15 +1,17 @@
--- record: the stored form of a session. docs/internals.md has the layout, src/stored/record.rs the same in Rust.
+-- record: the stored form of a session. docs/internals.md has the layout; src/stored/record.rs is the same in
+-- Rust.
 
 local RECORD_FORMAT = 2
--- Times are 6 bytes: enough until the year 10889. A ttl is 5, for the longest is 315,360,000,000 ms, less than 2^40.
--- The lengths of a body are 3: see ENTRIES_MOST.
+-- Times are 6 bytes: enough until the year 10889. A ttl is 5, because the longest is 315,360,000,000 ms, less than
+-- 2^40. The lengths of a body are 3: see ENTRIES_MOST.
 local RECORD_HEADER = '>BBBI2I2I2I3I3I2c32I6I2I2I2I6I6I5I6I6I6I6'
 local RECORD_BEFORE_OP_IDS, RECORD_BEHIND_OP_IDS = '>BBBI2I2I2I3I3I2', '>I6I2I2I2I6I6I5I6I6I6I6' -- the same in parts
 local RECORD_HEADER_SIZE = 102
 local RECORD_HEADER_END = '101' -- as a command takes it: a number would be made a text anew at each call
 local RECORD_ROUTING_SIZES, RECORD_ROUTING_SIZES_OFFSET = '>I2I2I2', 3
 local RECORD_ROUTING_END = '869' -- of the longest user, connection and node
--- Of a session all but its entries, with a freeze of the longest place and node; of what is no session all.
+-- For a session, everything except its entries, with a freeze of the longest place and node; for other
+-- records, everything.
 local RECORD_HEAD_SIZE = 1414
 local RECORD_HEAD_END = '1413'
 local RECORD_NUMBERS, RECORD_NUMBERS_OFFSET = '>I6I6I5I6I6I6I6', 61 -- version to stored_until
@@ -23,7 +25,7 @@ local RECORD_CHANGED_START = '12'
 local RECORD_LISTED_MOST = 65535 -- so many changes in the body, or more
 local RECORD_OP_IDS = 4
 local RECORD_OP_ID_SIZE = 8
--- Where there was one change only.
+-- If there was only one change.
 local RECORD_OTHERS_NONE = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local RECORD_GAP_NONE = 65535 -- there was no change before
 local RECORD_GAP_MOST = 65534
@@ -35,9 +37,9 @@ local function record_status(word)
   return args_choice(word, 'status', 'active', 'suspended') and RECORD_ACTIVE or RECORD_SUSPENDED
 end
 
--- A record, or its beginning, in the format that is written; nil: none of ours, by its first three bytes. Only this
--- knows of other formats. A release that reads another one has its header as RECORD_<format>_HEADER, and makes such a
--- record into one of its own here; whatever writes the session next stores that.
+-- A record, or its beginning, in the current format; nil: not ours, by its first three bytes. Only this function
+-- knows other formats. A release that reads another format has its header as RECORD_<format>_HEADER, and converts
+-- such a record here; the next write of the session stores the converted one.
 local function record_current(raw)
   local format, kind, status = raw:byte(1, 3)
   local is_ours = #raw >= RECORD_HEADER_SIZE and format == RECORD_FORMAT and kind >= RECORD_LIVE
@@ -45,12 +47,12 @@ local function record_current(raw)
   return is_ours and raw or nil
 end
 
--- A session's record is kept at least until the session expires: what writes it again passes the rest to SET.
+-- A session's record is kept at least until the session expires: a rewrite passes the remaining time to SET.
 local function record_outlives(kind, expires_at, stored_until)
   return kind ~= RECORD_LIVE or stored_until >= expires_at
 end
 
--- What a refresh needs, which does not read the rest. Nil: not a header of ours.
+-- The fields that a refresh needs; it does not read the rest. Nil: not a header of ours.
 local function record_decode_numbers(raw)
   local current = record_current(raw)
   if not current then return nil end
@@ -64,9 +66,9 @@ local function record_decode_numbers(raw)
   }
 end
 
--- The fields of a record, with what was read of its body; and how long it is as a whole. Nil: none of ours. `raw` is
--- what they were read from, in the format that is written; `is_stale`: what is stored is another, so no write may keep
--- a part.
+-- The fields of a record, with its body as far as it was read; and its whole length. Nil: not ours. `raw` is the text
+-- that they were read from, in the current format; `is_stale`: the stored text differs, so no write may keep a part of
+-- it.
 local function record_fields(stored)
   local raw = record_current(stored)
   if not raw then return nil end
@@ -89,19 +91,19 @@ local function record_fields(stored)
   return record
 end
 
--- The whole record. Nil: none of ours. The body of a live one is a list of changes, see
--- entries.lua: `compacted` is how long it was when it was made anew last, `listed` how many they are. That of a moved
--- one is the new id; that of a deleted one is empty, or the new id where a login left it, which is told to nobody and
--- which only a delete follows; that of a departed one is a task and a place. Copies of it that were made under an
--- earlier freeze may wait elsewhere until `copies_until`; 0: none.
+-- The whole record. Nil: not ours. The body of a live record is a list of changes, see entries.lua: `compacted` is
+-- its length at the last compaction, `listed` the number of changes. The body of a moved record is the new id. The
+-- body of a deleted one is empty; after a login it is the new id, which is never revealed and which only a delete
+-- follows. The body of a departed one is a task and a place. Copies that were made under an earlier freeze may wait
+-- elsewhere until `copies_until`; 0: none.
 local function record_decode(raw)
   local record = record_fields(raw)
   if not record or record.size ~= #record.raw then return nil end
   return record
 end
 
--- The same by the beginning of a record, and all there is of one that is no session. `partial`: the entries are not
--- whole, or not all of them were read. Whoever removes a session does not need them.
+-- The same from the beginning of a record; for a record that is not a session, everything. `partial`: the entries
+-- are not whole, or not all were read. To remove a session, a script does not need them.
 local function record_decode_head(raw)
   local record = record_fields(raw)
   if not record or (record.kind ~= RECORD_LIVE and record.size ~= #record.raw) then return nil end
@@ -133,10 +135,10 @@ local function record_encode(record)
     .. record.user .. record.connection .. record.node .. body
 end
 
--- A record without what is over at this time, and until when copies of it may wait. A moved, deleted or departed one
--- that speaks no longer counts as absent, whether its key is there for the sake of copies or because it goes by the
--- server's clock, which a test's may be ahead of. A freeze that lapsed counts as taken off, and the next write stores
--- the record without it.
+-- A record without the parts that are over at this time, and until when copies of it may wait. A moved, deleted or
+-- departed record whose time is over counts as absent; its key may still be there because of copies, or because its
+-- TTL runs by the server's clock and a test's clock is ahead. A lapsed freeze counts as removed, and the next write
+-- stores the record without it.
 local function record_unless_over(record, now)
   if not record then return nil, 0 end
   local lapsed = record.freeze and record.kind == RECORD_LIVE and freeze_lapsed(record.freeze, now)
@@ -151,8 +153,8 @@ local function record_unless_over(record, now)
   return record, record.copies_until
 end
 
--- Absent: nil. A foreign type or no record of ours: nil and true. Then until when copies may wait of what was here: who
--- puts a session here keeps that.
+-- Absent: nil. A foreign type or not a record of ours: nil and true. The third value says until when copies of a former
+-- session here may wait: a script that puts a session here keeps it.
 local function record_read(key, now)
   local raw = typed_call('GET', key)
   if not raw then return nil, false, 0 end
@@ -162,7 +164,8 @@ local function record_read(key, now)
   return found, record == nil, copies_until
 end
 
--- The beginning of a record, however large it is. Absent: nil. A foreign type or no record of ours: nil and true.
+-- The beginning of a record, however large it is. Absent: nil. A foreign type or not a record of ours: nil and
+-- true.
 local function record_find_head(key)
   local raw = typed_call('GETRANGE', key, '0', RECORD_HEAD_END)
   if type(raw) == 'table' then return nil, true end
@@ -172,16 +175,16 @@ local function record_find_head(key)
   return record, record == nil
 end
 
--- The same without what is over.
+-- The same without the parts that are over.
 local function record_read_head(key, now)
   local record, corrupt = record_find_head(key)
   return record_unless_over(record, now), corrupt
 end
 
--- Why a record is no live session, as the reply to give; nil when it is one.
+-- The reply that says why a record is not a live session; nil if it is one.
 local function record_refusal(record, corrupt, now)
   if corrupt then return { 'corrupt', 'record' } end
-  -- Who planted an id before a login learns no more than that it was left.
+  -- An attacker who planted an id before a login learns only that there is a newer one.
   if record and record.kind == RECORD_DELETED and record.body ~= '' then return { 'rotated' } end
   if not record or record.kind == RECORD_DELETED then return { 'missing' } end
   if record.kind == RECORD_MOVED then return { 'moved', record.body } end
@@ -190,7 +193,7 @@ local function record_refusal(record, corrupt, now)
   return nil
 end
 
--- The live session at a key, or nil and the reply to give.
+-- The live session at a key, or nil and the reply.
 local function record_live(key, now)
   local record, corrupt = record_read(key, now)
   local refusal = record_refusal(record, corrupt, now)
@@ -198,7 +201,7 @@ local function record_live(key, now)
   return record
 end
 
--- The version that an operation made, if it is one of the last four changes: the call came twice.
+-- The version that an operation made, if it is one of the last four changes: the call was repeated.
 local function record_version_of(record, op_id)
   if op_id == '' then return nil end
   for age = 0, RECORD_OP_IDS - 1 do
@@ -208,9 +211,9 @@ local function record_version_of(record, op_id)
   return nil
 end
 
--- Why a record cannot tell whether a call that it does not note has happened, as the reply to give: four changes have
--- been made since the call began, and may have pushed its own out. Nil: it did not happen. A call that comes soon after
--- it began comes for the first time, for no caller repeats one sooner than that.
+-- The reply if a record cannot prove whether a call that it does not note has happened: four changes have come since
+-- the call began, and may have pushed it out. Nil: it did not happen. A call that comes soon after its beginning is a
+-- first attempt, because no caller repeats one so soon.
 local function record_unsure(record, op_id, bound, now)
   if op_id == '' or record.third_gap == RECORD_GAP_NONE then return nil end
   if bound then
@@ -220,8 +223,8 @@ local function record_unsure(record, op_id, bound, now)
   return { 'unsure', now }
 end
 
--- The record at a key for a call that changes its session: the live session; or nil and the reply to give; or nil, nil,
--- the version that the call made when it came first, and what is stored of the session, be it live or not.
+-- The record at a key for a call that changes its session: the live session; or nil and the reply; or nil, nil, the
+-- version that this call made the first time, and the stored record, live or not.
 local function record_for_change(key, op_id, bound, now)
   local record, corrupt = record_read(key, now)
   local first = record and record_version_of(record, op_id)
@@ -236,8 +239,8 @@ local function record_moved_to(record)
   return record.kind == RECORD_MOVED and record.body or nil
 end
 
--- Counts a change. Every change goes through here: that each version has its operation id and a time, none before that
--- of the change before, is what record_version_of and record_unsure rest on.
+-- Counts a change. Every change goes through here: record_version_of and record_unsure rely on it that each version
+-- has its operation id and a time, and that times never decrease.
 local function record_change(record, op_id, now)
   if op_id == '' then op_id = ('\0'):rep(RECORD_OP_ID_SIZE) end
   record.op_ids = op_id .. record.op_ids:sub(1, (RECORD_OP_IDS - 1) * RECORD_OP_ID_SIZE)
@@ -247,22 +250,23 @@ local function record_change(record, op_id, now)
   record.changed_at, record.gap, record.second_gap, record.third_gap = changed_at, gap, record.gap, record.second_gap
 end
 
--- Notes an import among the changes that came with the session: as the second newest, which gives way. The newest
--- keeps its place, for the client that made it may not have its reply and send it again, to the new place now. An
--- import is no change: it counts no version, and that of its place is not its own.
+-- Records an import among the changes that arrived with the session: it replaces the second newest. The newest
+-- stays, because its client may not have its reply and may retry it at the new place. An import is not a change:
+-- it makes no version, and the version of its position is not its own.
 local function record_note_import(record, op_id)
   if op_id == '' then op_id = ('\0'):rep(RECORD_OP_ID_SIZE) end
   local op_ids, second = record.op_ids, RECORD_OP_ID_SIZE + 1
   record.op_ids = op_ids:sub(1, second - 1) .. op_id .. op_ids:sub(second + RECORD_OP_ID_SIZE)
 end
 
--- The changes that come with a session count as four, made when it comes: their times are those of another clock, and
--- one of them gives way to the import.
+-- The changes that arrive with a session count as four changes at its arrival: their times come from another clock,
+-- and the import replaces one of them.
 local function record_arrive(record, now)
   record.changed_at, record.gap, record.second_gap, record.third_gap = now, 0, 0, 0
 end
 
--- Whether two records are of the same version of a session, but for their entries and the times that a refresh moves.
+-- Whether two records are of the same version of a session, apart from their entries and the times that a refresh
+-- moves.
 local function record_same(record, other)
   for _, field in ipairs({ 'version', 'created_at', 'status', 'ttl', 'deadline', 'user', 'connection', 'node' }) do
     if record[field] ~= other[field] then return false end
@@ -277,12 +281,12 @@ local function record_extended(record, now)
   return expires_at
 end
 
--- The entries of a session, of which a call says all, and how many those are.
+-- Sets all entries of a session, and their number.
 local function record_set_entries(record, entries, listed)
   record.body, record.compacted, record.listed = entries, #entries, listed
 end
 
--- A session that begins now, with the change that made it. No lifetime: 0.
+-- A session that begins now, with the change that made it. 0: no lifetime.
 local function record_new(status, user, connection, node, entries, listed, ttl, lifetime, op_id, now)
   local record = {
     kind = RECORD_LIVE, status = status, user = user, connection = connection, node = node,
@@ -296,8 +300,8 @@ local function record_new(status, user, connection, node, entries, listed, ttl, 
   return record
 end
 
--- A new idle time begins, with another ttl and another lifetime if they are given; no lifetime: 0. It is no shorter
--- than what was left, unless those make it so.
+-- Starts a new idle time, with another ttl and another lifetime if they are given; 0: no lifetime. It is never
+-- shorter than the time that was left, unless the new ttl or lifetime makes it so.
 local function record_begin(record, ttl, lifetime, now)
   local least = ttl and 0 or record.expires_at
   if lifetime then record.deadline = lifetime > 0 and now + lifetime or 0 end
@@ -306,8 +310,8 @@ local function record_begin(record, ttl, lifetime, now)
   if record.deadline > 0 then record.expires_at = math.min(record.expires_at, record.deadline) end
 end
 
--- Whoever changes a session uses it: notes that as a refresh does. Whether the session lives longer by that, and
--- whether its keys have to; the caller sees to both.
+-- A change of a session is a use: records it as a refresh does. Returns whether the session lives longer, and
+-- whether its keys must; the caller handles both.
 local function record_use(record, threshold, touch, grace, now)
   local left, idle = record.expires_at - now, now - record.last_active
   if math.abs(idle) < touch and left > touch then return false, false end
@@ -318,11 +322,10 @@ local function record_use(record, threshold, touch, grace, now)
   return true, record.stored_until < math.max(expires_at + grace / 2, record.copies_until)
 end
 
--- The key must outlive the session by a grace, for the reaper to read it, and copies of it that may wait. It is kept
--- that long anew only when less than half of the grace is left. True: the key's TTL and those of its indexes have to
--- follow.
+-- The key must outlive the session by a grace, for a reaper to read it, and copies that may wait. It is extended
+-- only when less than half of the grace is left. True: the key's TTL and those of its indexes must follow.
 local function record_keep(record, grace)
-  -- Of a record of which only the numbers were read no copy waits.
+  -- If only the numbers of a record were read, no copy waits.
   local stored_until, copies_until = record.stored_until, record.copies_until or 0
   if stored_until >= record.expires_at + grace / 2 and stored_until >= copies_until then return false end
   record.stored_until = math.max(record.expires_at + grace, copies_until)
@@ -333,7 +336,8 @@ local function record_store(key, record, now)
   redis.call('SET', key, record_encode(record), 'PX', record.stored_until - now)
 end
 
--- How long a leftover speaks. It is stored longer where a copy may wait: then it only says that the id is known.
+-- Sets how long a leftover counts. It is stored longer if a copy may wait; then it only says that the id is
+-- known.
 local function record_speak(record, time)
   if record.copies_until <= time then record.copies_until = 0 end
   record.speaks_until, record.stored_until = time, math.max(time, record.copies_until)
@@ -344,9 +348,9 @@ local function record_strip(record, kind, body)
   record.kind, record.body, record.user, record.connection, record.node = kind, body, '', '', ''
 end
 
--- What stays under an id that was deleted or rotated away: late calls read it as gone or moved. Of an incoming copy
--- that was deleted it speaks as long as the copy would have been stored, with the freeze: whoever goes on with its
--- migration has to see that the delete was first.
+-- Leaves a leftover under an id that was deleted or rotated: late calls read it as gone or moved. For an incoming
+-- copy that was deleted it counts as long as the copy would have been stored, and keeps the freeze: a process that
+-- continues the migration must see that the delete came first.
 local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_change(record, op_id, now)
   if record.freeze and record.freeze.direction == FREEZE_INCOMING then
@@ -359,7 +363,7 @@ local function record_leave(key, record, op_id, kind, body, ttl, now)
   record_store(key, record, now)
 end
 
--- What stays then of a session of which nothing is to be said but that it was here.
+-- Leaves a leftover that only says that the session was here.
 local function record_leave_word(key, record, now)
   record_speak(record, now)
   record_strip(record, RECORD_DELETED, '')

@@ -1,17 +1,17 @@
--- session: all that a session has in Redis besides its record, put in and taken out as a whole.
--- `keys` is { user, connection, node, expiry } by name; an empty user, connection or node has no entry, and in the
--- place of its key stands the record's: nothing may read or write there. `keys.prefix` is what the header has before
--- the names of the first three, where they are those that a session comes to.
+-- session: puts in and takes out all entries that a session has in Redis besides its record. `keys` is { user,
+-- connection, node, expiry } by name. An empty user, connection or node has no entry, and the record's key takes the
+-- place of its key: nothing may read or write there. `keys.prefix` is the header's prefix of the first three names,
+-- if they are the new ones.
 
 -- The reply for a user, connection or node key of a foreign type.
 local function session_corrupt(keys, name)
   return { 'corrupt', (keys.prefix or '') .. name }
 end
 
--- Whether nothing is under the record key and the connection key of a session that is to be made; and which of its
--- indexes are known not to exist yet. A key named again counts again: below `full` there is neither record nor pointer,
--- the rest tells the indexes. A record that stands in for another key counts once more, which only adds to what is
--- `full` already.
+-- Whether nothing is under the record key and the connection key of a session to make; and which of its indexes are
+-- known not to exist yet. EXISTS counts a repeated key again: below `full` there is neither record nor pointer, and the
+-- remainder shows the indexes. A record key in the place of another key counts once more, which only adds to a number
+-- that is `full` already.
 local function session_vacant(record_key, keys, node)
   local full, present = 2, nil
   if node == '' then
@@ -24,8 +24,8 @@ local function session_vacant(record_key, keys, node)
   return present < full, { user = present % 2 == 0, node = present % 4 < 2 }
 end
 
--- Indexes a session that was not there. `fresh` names the indexes known not to exist yet.
--- Returns the reply for a foreign type, with all taken back.
+-- Indexes a session that was not there. `fresh` names the indexes known not to exist yet. Returns the reply
+-- for a foreign type, with all writes undone.
 local function session_index(keys, id, record, grace, now, fresh)
   local ttl = record.stored_until - now
   local user, node = record.user ~= '', record.node ~= ''
@@ -46,8 +46,8 @@ local function session_index(keys, id, record, grace, now, fresh)
   return nil
 end
 
--- Puts in a whole new session, which nothing is in the way of; `fresh` as above. `tell` tells it in the stream of its
--- node, which is KEYS[stream]. Returns the reply for a foreign type, with all taken back.
+-- Puts in a whole new session; nothing is in its way. `fresh` as above. `tell` writes its event to the stream of its
+-- node, KEYS[stream]. Returns the reply for a foreign type, with all writes undone.
 local function session_make(record_key, keys, id, record, grace, now, fresh, tell, stream)
   record_keep(record, grace)
   local refusal = session_index(keys, id, record, grace, now, fresh)
@@ -85,7 +85,7 @@ local function session_unindex(keys, id, record, now)
   return nil
 end
 
--- The record and, in the same call, the pointer of its connection; and which of the two is foreign, if one is.
+-- The record and, in the same call, the pointer of its connection; and the name of a foreign one of the two.
 local function session_read(record_key, connection_key, connection, now)
   local raw, pointer
   if connection == '' then
@@ -103,7 +103,7 @@ local function session_read(record_key, connection_key, connection, now)
   return record, pointer or nil, nil
 end
 
--- The same without the entries: to remove a session, or to tell what became of it, however large it is.
+-- The same without the entries: to remove a session, or to find out what became of it, however large it is.
 local function session_read_head(record_key, connection_key, connection, now)
   local record, corrupt = record_read_head(record_key, now)
   if corrupt then return nil, nil, 'record' end
@@ -112,8 +112,8 @@ local function session_read_head(record_key, connection_key, connection, now)
   return record, pointer, foreign and 'connection' or nil
 end
 
--- Deletes keys of a session whose index entries are out. Where the user may not, those are put back, or the session
--- would live on and nothing lead to it.
+-- Deletes keys of a session whose index entries are out. If the user may not, it puts those back; otherwise the
+-- session would live on with nothing leading to it.
 local function session_delete(keys, id, record, now, ...)
   if type(redis.pcall('DEL', ...)) == 'number' then return end
   local ttl = math.max(record.stored_until - now, 1)
@@ -123,21 +123,22 @@ local function session_delete(keys, id, record, now, ...)
   redis.call('DEL', ...)
 end
 
--- Redis 6.2 cannot be asked whether the caller will be allowed to set a record. Of a key that there is, this writes
--- nothing. Where memory is full it is refused for that, and will not be behind another write.
+-- Redis 6.2 cannot be asked whether the user may set a record. For an existing key this writes nothing. If memory
+-- is full, Redis refuses it for that, but would not after another write.
 local function session_try(record_key)
   if redis.acl_check_cmd then return end
   local tried = redis.pcall('SET', record_key, '', 'NX')
   if tried and tried.err and not tried.err:find('-OOM', 1, true) then redis.call('SET', record_key, '', 'NX') end
 end
 
--- Tells what ends a session, or takes it from here, with what it had; `tell` and the stream of its node as above.
+-- Writes the event of a session that ends or leaves, with what it had; `tell` and the stream of its node as
+-- above.
 local function session_tell(tell, stream, what, why, id, record, version, new_id)
   if tell then tell(stream, nil, what, why, id, record.user, record.connection, record.node, version, new_id) end
 end
 
--- Takes out the index entries, and the pointer if it is still this session's; the caller sets the record to what stays.
--- Returns the reply for a foreign type, with all put back.
+-- Takes out the index entries, and the pointer if it is still this session's. The caller sets the record to the
+-- leftover. Returns the reply for a foreign type, with all put back.
 local function session_remove(record_key, keys, id, record, pointer, now)
   session_try(record_key)
   local refusal = session_unindex(keys, id, record, now)
@@ -147,7 +148,7 @@ local function session_remove(record_key, keys, id, record, pointer, now)
   return refusal
 end
 
--- The same with the record, of which nothing stays, but for the sake of copies; it tells why.
+-- The same with the record. It leaves nothing, except a leftover if copies may wait, and writes the event.
 local function session_erase(record_key, keys, id, record, pointer, now, tell, stream, why)
   if freeze_waits(record, now) then
     local refusal = session_remove(record_key, keys, id, record, pointer, now)
@@ -167,7 +168,7 @@ local function session_erase(record_key, keys, id, record, pointer, now, tell, s
   end
 end
 
--- The same past keys of foreign types, which stay: for whom nothing may be in the way.
+-- The same, but skips keys of foreign types: for callers that nothing may stop.
 local function session_clear(keys, id, record, pointer, now)
   typed_call('ZREM', keys.expiry, id)
   if record.user ~= '' then typed_call('ZREM', keys.user, id) end
@@ -175,27 +176,28 @@ local function session_clear(keys, id, record, pointer, now)
   if record.connection ~= '' and pointer == id then session_delete(keys, id, record, now, keys.connection) end
 end
 
--- Sets aside what is under the key of a corrupt session, with its TTL, and takes out its entries; `record` as far as it
--- can be read. Not before its time is over, which its entry in the expiry index says where nothing else does.
+-- Sets aside the value under the key of a corrupt session, with a TTL, and takes out its entries; `record` as far as it
+-- can be read. It does so only once the session's time is over, by its entry in the expiry index if nothing else says.
 local function session_set_aside(record_key, keys, id, record, pointer, aside_key, ttl, now, tell, stream)
   local expires_at = redis.call('ZSCORE', keys.expiry, id)
   if not expires_at or tonumber(expires_at) > now then return end
   record = record or { user = '', connection = '', node = '', version = 0 }
   redis.call('RENAME', record_key, aside_key)
   redis.call('PEXPIRE', aside_key, ttl)
-  -- Behind a write that memory cannot refuse: where that is full, an event would be refused as the first.
+  -- After a write that frees memory: if memory is full, Redis would refuse an event as the first write.
   session_tell(tell, stream, 'ended', 'corrupt', id, record, record.version)
   session_clear(keys, id, record, pointer, now)
 end
 
--- Nil when the caller named the session's user, connection and node rightly, else the reply that names them.
+-- Nil if the caller named the session's user, connection and node correctly; otherwise the reply that names
+-- them.
 local function session_need(record, user, connection, node)
   if record.user == user and record.connection == connection and record.node == node then return nil end
   return { 'need', 'routing', record.user, record.connection, record.node }
 end
 
--- Whether a connection is free for session `id`; `name` is its key's. Nil: it is, or its pointer is stale. Else the
--- reply to give, and with `taken` the record of the session that has it.
+-- Whether a connection is free for session `id`; `name` is the name of its key. Nil: it is free, or its pointer is
+-- stale. Otherwise the reply, and with `taken` the record of the holder.
 local function session_holder(name, connection_key, connection, id, holder_id, holder_key, now)
   local pointer, foreign = index_pointer(connection_key)
   if foreign then return { 'corrupt', name } end
@@ -208,13 +210,13 @@ local function session_holder(name, connection_key, connection, id, holder_id, h
   return { 'taken', pointer }, holder
 end
 
--- The same as session_need for a record of which only the numbers were read.
+-- The same as session_need, for a record of which only the numbers were read.
 local function session_routing_need(record_key, record, user, connection, node)
   if not record.user then record_read_routing(record, record_key) end
   return session_need(record, user, connection, node)
 end
 
--- Asks for the types of all that a session has, where a foreign one would come too late. Nil, or the reply.
+-- Checks the types of all keys of a session, if a foreign one would be found too late. Nil, or the reply.
 local function session_foreign(keys, record)
   if index_foreign(keys.expiry) then return { 'corrupt', 'expiry' } end
   if record.user ~= '' and index_foreign(keys.user) then return session_corrupt(keys, 'user') end
@@ -224,7 +226,7 @@ local function session_foreign(keys, record)
   return foreign and session_corrupt(keys, 'connection') or nil
 end
 
--- Lets the user, connection and node keys live as long as the record.
+-- Makes the user, connection and node keys live as long as the record.
 local function session_keep(keys, record, grace, now)
   local ttl = record.stored_until - now
   if record.user ~= '' then index_keep(keys.user, ttl, grace) end
@@ -240,7 +242,7 @@ local function session_reschedule(keys, id, record, grace, now)
   if keep then session_keep(keys, record, grace, now) end
 end
 
--- Moves the entry of one session from an owner's index to another's.
+-- Moves the entry of a session from one owner's index to another's.
 local function session_move_entry(old_key, old_owner, new_key, new_owner, id, record, grace, now)
   if old_owner == new_owner then return end
   if old_owner ~= '' then redis.call('ZREM', old_key, id) end
@@ -263,7 +265,7 @@ local function session_reroute(old_keys, new_keys, id, old, record, grace, now)
 end
 
 -- Puts in a whole session: where there was none, or in the place of `old`, all of whose keys were checked.
--- Returns the reply for a foreign type, with all taken back.
+-- Returns the reply for a foreign type, with all writes undone.
 local function session_put(old_keys, new_keys, id, old, record, grace, now)
   if old then
     record.stored_until = old.stored_until
@@ -278,8 +280,7 @@ local function session_put(old_keys, new_keys, id, old, record, grace, now)
   return nil
 end
 
--- Leaves a session without connection and node, and tells what happened. The pointer is the caller's to delete or to
--- hand on.
+-- Leaves a session without connection and node, and writes the event. The caller deletes the pointer or hands it on.
 local function session_detach(record_key, node_key, id, record, op_id, now, tell, stream, what)
   if record.node ~= '' then redis.call('ZREM', node_key, id) end
   session_tell(tell, stream, what, '', id, record, record.version + 1)
@@ -288,8 +289,8 @@ local function session_detach(record_key, node_key, id, record, op_id, now, tell
   record_store(record_key, record, now)
 end
 
--- Lets a session without a connection live until a time at least, but not past its deadline. Its node's index is the
--- caller's to see to.
+-- Makes a session without a connection live until a time at least, but not past its deadline. The caller handles its
+-- node's index.
 local function session_prolong(keys, id, record, least, grace, now)
   if record.deadline > 0 then least = math.min(least, record.deadline) end
   if least <= record.expires_at then return end

@@ -8,9 +8,9 @@
   Replies  those that are forbidden, none in the best case
 ]]
 
--- Redis 6.2 cannot be asked. It looks at the user's permission when the number of arguments is right, and at the
--- arguments after that: so each command is run with numbers of arguments from too many to none, all of them a key of
--- which nothing is stored. That changes nothing: a key is no number, no option and no member.
+-- Redis 6.2 cannot be asked. It checks the permission once the number of arguments is right, and the arguments after
+-- that. So this runs each command with every number of arguments from too many to none, all of them a key under
+-- which nothing is stored. That changes nothing: a key is not a number, an option or a member.
 local function run_in_vain(command, key)
   local arguments = { key, key, key, key, key }
   for count = #arguments, 0, -1 do
@@ -21,7 +21,7 @@ local function run_in_vain(command, key)
   return ''
 end
 
--- What a server says of a command that it does not know, or that the user may not run.
+-- The words of a server about a command that it does not know, or that the user may not run.
 local REFUSALS = { 'executing the script', 'ACL failure', 'NOPERM', 'Unknown', 'nknown command' }
 
 local function is_forbidden(command, key)

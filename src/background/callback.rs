@@ -1,12 +1,12 @@
-//! What a service is told by a task in the background.
+//! Callbacks by which a background task reports to the service.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A function of the service that a task calls with each event. One that panics is logged and counted, and the task goes
-/// on.
+/// A function of the service that a task calls with each event. If it panics, the task logs and counts the panic, and
+/// goes on.
 pub(crate) struct Callback<T> {
     function: Option<Function<T>>,
     panics: Arc<AtomicU64>,
@@ -21,19 +21,19 @@ impl<T> Callback<T> {
 
     pub(crate) fn call(&self, event: &T) {
         let Some(function) = &self.function else { return };
-        // What the function leaves half done is its own: nothing of ours is behind it.
+        // A panic leaves only the function's own state half done, none of ours.
         if catch_unwind(AssertUnwindSafe(|| function(event))).is_err() {
             self.panics.fetch_add(1, Ordering::Relaxed);
             tracing::error!("a callback panicked; the task goes on");
         }
     }
 
-    /// Counts its panics where those of another are counted.
+    /// Counts its panics together with those of another callback.
     pub(crate) fn count_with<U>(&mut self, other: &Callback<U>) {
         self.panics = other.panics.clone();
     }
 
-    /// How often it panicked, for a handle that outlives the task: what the function holds is to go with the task.
+    /// The count of panics, for a handle that outlives the task. The function itself is dropped with the task.
     pub(crate) fn panics(&self) -> Panics {
         Panics(self.panics.clone())
     }

@@ -1,4 +1,4 @@
-//! Tasks in the background: how one is ended, how one sweeps, whom it tells, and the reaper.
+//! Background tasks: how they sweep, report and stop, and the reaper.
 
 pub(crate) mod callback;
 pub(crate) mod reaper;

@@ -1,4 +1,4 @@
-//! The task that clears expired sessions away.
+//! The task that removes expired sessions.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -12,8 +12,8 @@ use crate::background::sweeper::{Sweep, Sweeper};
 use crate::model::{Result, SESSIONS_PER_SCRIPT, Session, check_count};
 use crate::store::session_store::SessionStore;
 
-/// A task that reaps: it removes expired sessions a batch after the other until none is left, and begins again after a
-/// while. It ends with [`stop`](Self::stop), or when this handle is dropped. Any number of processes may have one.
+/// A task that removes expired sessions, batch by batch until none is left, and starts again after a pause. It ends
+/// with [`stop`](Self::stop), or when this handle is dropped. Any number of processes may have one.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -46,11 +46,11 @@ struct Counters {
     corrupt: AtomicU64,
 }
 
-/// What a reaper did so far.
+/// The counts of a reaper so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ReaperStats {
-    /// How often it looked until nothing was left.
+    /// How many sweeps it finished: each ends when nothing is left.
     pub sweeps: u64,
     /// How many expired sessions it removed.
     pub removed: u64,
@@ -58,7 +58,7 @@ pub struct ReaperStats {
     pub dropped: u64,
     /// How many expired sessions are corrupt and were set aside.
     pub corrupt: u64,
-    /// How many sweeps failed. The next one tries again.
+    /// How many sweeps failed. The next sweep tries again.
     pub errors: u64,
     /// How often the callback panicked.
     pub callback_panics: u64,
@@ -81,27 +81,27 @@ pub struct ReaperBuilder {
 }
 
 impl ReaperBuilder {
-    /// How long it pauses when nothing is left, within a tenth more or less so that processes do not march in step: 1 ms to
-    /// a week. Defaults to 10 seconds.
+    /// How long it pauses when nothing is left: 1 ms to a week. Each pause varies by a tenth, so that processes do not
+    /// sweep at the same moments. Defaults to 10 seconds.
     pub fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// How many sessions it removes at once, 1 to 200. Defaults to 200.
+    /// How many sessions it removes per call, 1 to 200. Defaults to 200.
     pub fn batch(mut self, sessions: usize) -> Self {
         self.batch = sessions;
         self
     }
 
-    /// Is called with each session that was removed, once. It runs in the reaper's task, so it should hand on and return.
-    /// Defaults to nothing.
+    /// The task calls this once per removed session. It runs in the reaper's task, so it should pass the session on and
+    /// return. Defaults to nothing.
     pub fn on_removed(mut self, on_removed: impl Fn(&Session) + Send + Sync + 'static) -> Self {
         self.on_removed = Callback::new(on_removed);
         self
     }
 
-    /// Begins to reap.
+    /// Starts the task.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names what is out of bounds, or that there is no Tokio runtime here.
@@ -139,7 +139,7 @@ impl Reaper {
         }
     }
 
-    /// Lets it finish the batch it is at, hand out what that removed, and end.
+    /// Lets it finish its current batch, report the removed sessions, and end.
     pub async fn stop(self) -> ReaperStats {
         self.sweeper.stop().await;
         self.stats()

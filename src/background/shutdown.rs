@@ -1,4 +1,4 @@
-//! How a task in the background is ended: by its handle, or when that is dropped.
+//! How a background task ends: by a call of its handle, or when the handle is dropped.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ pub(crate) struct Shutdown(watch::Sender<bool>);
 #[derive(Debug)]
 pub(crate) struct ShutdownSignal(watch::Receiver<bool>);
 
-/// Both sides. The task has to keep its own until it is done.
+/// Makes both sides. The task must keep its own until it is done.
 pub(crate) fn shutdown() -> (Shutdown, ShutdownSignal) {
     let (sender, receiver) = watch::channel(false);
     (Shutdown(sender), ShutdownSignal(receiver))
 }
 
 impl Shutdown {
-    /// Lets the task finish what it is at, and end.
+    /// Lets the task finish its current work and end.
     pub(crate) async fn finish(&self) {
         self.0.send_replace(true);
-        // The receiver goes with the task, whether that returned or a callback panicked.
+        // The receiver is dropped with the task, whether the task returned or panicked.
         self.0.closed().await;
     }
 }
@@ -34,13 +34,13 @@ impl ShutdownSignal {
         *self.0.borrow() || self.0.has_changed().is_err()
     }
 
-    /// Waits until the task is to end.
+    /// Waits until the task must end.
     pub(crate) async fn set(&mut self) {
-        // An error means that the handle was dropped, which ends it too.
+        // An error means that the handle was dropped, which ends the task too.
         let _ = self.0.wait_for(|stopped| *stopped).await;
     }
 
-    /// Waits for a time, or until the task is to end.
+    /// Waits for a time, or until the task must end.
     pub(crate) async fn pause(&mut self, time: Duration) {
         tokio::select! {
             () = tokio::time::sleep(time) => {}
@@ -49,7 +49,7 @@ impl ShutdownSignal {
     }
 }
 
-/// A tenth more or less, so that processes do not march in step.
+/// A tenth more or less, so that processes do not sweep at the same moments.
 pub(crate) fn jittered(every: Duration) -> Duration {
     let part = f64::from(u16::from_be_bytes(random())) / f64::from(u16::MAX);
     every.mul_f64(0.9 + 0.2 * part)

@@ -1,4 +1,4 @@
-//! A task that goes through all that is due, pauses, and begins again.
+//! A task that sweeps through all due work, pauses, and starts again.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -12,22 +12,22 @@ use crate::store::meter;
 /// The longest pause between two sweeps: a week.
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a task does again and again.
+/// The repeated work of a task.
 pub(crate) trait Sweep: Send + 'static {
-    /// What it is called in logs and metrics.
+    /// Its name in logs and metrics.
     const NAME: &'static str;
 
-    /// Goes through all that is due, a batch after the other, until there is no more or the task is to end. After an error
-    /// the next sweep tries again; `Break` ends the task.
+    /// Goes through all due work, batch by batch, until there is no more or the task must end. After an error the next
+    /// sweep tries again; `Break` ends the task.
     fn sweep(&mut self, signal: &ShutdownSignal) -> impl Future<Output = Result<ControlFlow<()>>> + Send;
 
-    /// Waits for a reason of its own to end.
+    /// Waits for the task's own reason to end.
     fn is_over(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 }
 
-/// The handle of such a task, which ends when it is dropped.
+/// The handle of such a task. Dropping it ends the task.
 #[derive(Debug)]
 pub(crate) struct Sweeper {
     shutdown: Shutdown,
@@ -41,7 +41,8 @@ struct Counters {
 }
 
 impl Sweeper {
-    /// Begins to sweep, `every` so often, within a tenth more or less so that processes do not march in step.
+    /// Starts to sweep. The pauses vary by a tenth around `every`, so that processes do not sweep at the same
+    /// moments.
     pub(crate) fn spawn<S: Sweep>(sweep: S, every: Duration) -> Result<Self> {
         require_runtime()?;
         check_duration("every", every, Duration::from_millis(1), LONGEST_PAUSE)?;
@@ -49,7 +50,8 @@ impl Sweeper {
         let counters = Arc::new(Counters::default());
         let counted = counters.clone();
         tokio::spawn(async move {
-            // The signal goes last: whoever stops the task waits for that, and then nothing of the sweep is left.
+            // The signal is dropped last. A caller that stops the task waits for that, and by then nothing of the
+            // sweep is left.
             let (mut signal, mut sweep) = (signal, sweep);
             while !signal.is_set() {
                 let swept = sweep.sweep(&signal).await;
@@ -72,7 +74,7 @@ impl Sweeper {
         Ok(Self { shutdown, counters })
     }
 
-    /// How often it went through all that was due.
+    /// How many sweeps it finished.
     pub(crate) fn sweeps(&self) -> u64 {
         self.counters.sweeps.load(Ordering::Relaxed)
     }
@@ -82,7 +84,7 @@ impl Sweeper {
         self.counters.errors.load(Ordering::Relaxed)
     }
 
-    /// Lets the task finish the batch it is at, and end.
+    /// Lets the task finish its current batch and end.
     pub(crate) async fn stop(&self) {
         self.shutdown.finish().await;
     }

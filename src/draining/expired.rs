@@ -1,4 +1,4 @@
-//! What has expired in both stores.
+//! The expired sessions of both stores.
 
 use crate::draining::store::DrainingStore;
 use crate::model::{Error, Expired, Reaped, Result};
@@ -18,13 +18,14 @@ impl DrainingStore {
         Ok(Expired::merged(all, skip, limit))
     }
 
-    /// A batch of one store, the old one first: it has an end. A reply that is lost loses the report of one.
+    /// Reaps a batch of one store, the old one first, because it empties. A lost reply loses the report of
+    /// that batch.
     pub(crate) async fn reap_in_either(&self, batch: usize) -> Result<Reaped> {
         match self.old.reap(batch).await {
             Ok(reaped) if reaped == Reaped::default() => self.new.reap(batch).await,
             Ok(reaped) => Ok(Reaped { more: true, ..reaped }),
             Err(away @ Error::NotExecuted { .. }) => match self.new.reap(batch).await? {
-                // The other one is not kept waiting, and somebody is told.
+                // The other store does not wait, and the caller gets the error.
                 reaped if reaped == Reaped::default() => Err(away),
                 reaped => Ok(reaped),
             },
@@ -33,7 +34,7 @@ impl DrainingStore {
     }
 }
 
-/// The first so many that have expired in a store, read by pages of the limit, which the store checks.
+/// The first expired sessions of a store, read in pages of the limit. The store checks the limit.
 async fn first_expired(
     store: &dyn Store,
     before_ms: Option<u64>,

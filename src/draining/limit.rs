@@ -1,16 +1,16 @@
-//! How many sessions a user may have in both stores together. Each store counts its own in one script; both together are
-//! counted before or after that, so two logins at once may see less than there is.
+//! The session limit of a user over both stores. Each store counts its own sessions in one script. The sum is counted
+//! before or after that, so two logins at once may count too few.
 
 use crate::draining::store::DrainingStore;
 use crate::model::{Error, OnLimit, PageRequest, Refusal, Removed, Result, Selector, SessionId};
 use crate::store::session_store::SessionStore;
 
-/// How many are evicted by one page.
+/// How many sessions one page evicts.
 const PAGE: usize = 500;
 
 impl DrainingStore {
-    /// Refuses one more session of a user who has as many as allowed, some of them in the old store. A call that is repeated
-    /// passed before.
+    /// Refuses another session for a user who has as many as allowed, some of them in the old store. A repeated call
+    /// passes, because it passed before.
     pub(crate) async fn require_room(&self, user: &str) -> Result<()> {
         let Some((limit, OnLimit::Reject)) = self.rules().get_sessions_per_user() else { return Ok(()) };
         if user.is_empty() || self.is_repeat() {
@@ -20,7 +20,7 @@ impl DrainingStore {
         if live >= u64::from(limit) { Err(Error::Refused(Refusal::Limit { live })) } else { Ok(()) }
     }
 
-    /// Deletes the oldest sessions of a user in both stores, all above the limit, but not the one that was made.
+    /// Evicts the oldest sessions of a user in both stores, all above the limit, except the one just made.
     pub(crate) async fn evict(&self, user: &str, made: &SessionId) -> Result<Vec<Removed>> {
         let Some((limit, OnLimit::EvictOldest)) = self.rules().get_sessions_per_user() else {
             return Ok(Vec::new());
@@ -37,7 +37,7 @@ impl DrainingStore {
         let page = PageRequest::first((above + 1).min(PAGE));
         let oldest = self.list(&Selector::user(user), &page).await?.sessions.into_iter();
         for session in oldest.filter(|session| session.id() != made).take(above) {
-            // Under ids of their own, for that of the call is of another.
+            // Under operation ids of their own: that of the call belongs to another operation.
             if self.old.delete(&session).await?.is_some() || self.new.delete(&session).await?.is_some() {
                 evicted.push(Removed::of(session.id.clone(), &session.index_fields));
             }
@@ -45,7 +45,7 @@ impl DrainingStore {
         Ok(evicted)
     }
 
-    /// How many a user has in both stores; none are counted of one who has none in the old, for the new one counts its own.
+    /// How many sessions a user has in both stores. 0 if the old store has none: then the new store counts its own.
     async fn live_if_split(&self, user: &str) -> Result<u64> {
         let of = Selector::user(user);
         match self.old.count(&of).await? {

@@ -1,13 +1,13 @@
-//! A login, which goes to the new store. That of a session of the old one is three calls, for no script reaches two stores.
-//! Each may be repeated, under the one operation id of the login.
+//! A login goes to the new store. If the session is in the old store, the login is three calls, because no script
+//! reaches two stores. Each can be repeated under the operation id of the login.
 //!
-//! 1. A copy is brought into the new store under a new id, with the user: it has no more than a minute to live, and nobody
-//!    knows its id. No connection leads to it yet.
-//! 2. The old id is left, at the version that was copied. This is the login: before it the old session is as it was, after
-//!    it the copy is the session.
+//! 1. A copy is imported into the new store under a new id, with the user. It lives a minute at most, and nobody knows
+//!    its id. No connection leads to it yet.
+//! 2. The old store gives up the old id, at the version that was copied. This is the moment of the login: before it the
+//!    old session is as it was, after it the copy is the session.
 //! 3. The session gets its connection, if it had one, and its whole idle time.
 //!
-//! `redis/login.rs` does the same between two partitions, where the limit is kept by the first step.
+//! `redis/login.rs` does the same between two partitions. There the first step applies the limit.
 
 use std::time::Instant;
 
@@ -33,7 +33,7 @@ impl DrainingStore {
         let here = store.new_calls.rotate(session, rotation.clone()).await;
         let is_elsewhere = match &here {
             Err(Error::Refused(Refusal::Missing)) => true,
-            // What happened here left word under the old id.
+            // A login that happened left a trace under the old id.
             unsure if store.proves_nothing(unsure) => {
                 matches!(store.new.fate(session.id()).await, Ok(Fate::Unknown))
             }
@@ -79,7 +79,7 @@ impl Login<'_> {
                 Some(export) if export.session.status == Status::Migrating => {
                     return Err(Error::Refused(Refusal::Frozen));
                 }
-                // No login, but a new id for the same user, or one that it has already: that needs no other store.
+                // This is no login but a new id for the same user, so it needs no other store.
                 Some(export) if export.session.index_fields.user == self.rotation.named_user() => {
                     return self.rotate_there().await;
                 }
@@ -91,7 +91,7 @@ impl Login<'_> {
                     self.require_copy(began).await?;
                     self.leave(&session, session.version).await
                 }
-                // It may have been left by this very login. No session is at version 0.
+                // This very login may have given up the session. No session is at version 0.
                 None => self.leave(self.old, Version::new(0)).await,
             };
             match left {
@@ -114,7 +114,7 @@ impl Login<'_> {
         self.store.old_calls.rotate(self.old, self.rotation.clone()).await
     }
 
-    /// Brings the copy of a version in. It takes the place of nothing but an earlier copy of this login.
+    /// Imports the copy of a version. It replaces only an earlier copy of this login.
     async fn bring(&self, export: Export) -> Result<Session> {
         let Export { session: copied, changes } = export;
         let now = self.store.new.now().await?;
@@ -141,7 +141,7 @@ impl Login<'_> {
         LoginSteps { login: self.operation }
     }
 
-    /// Whether what is under the new id is a copy that this login brought in, and at that version.
+    /// Whether the session under the new id is a copy that this login imported, at that version.
     async fn is_own_copy(&self, version: Version) -> Result<bool> {
         let found = self.store.new.export(&self.new_id).await?;
         Ok(found.is_some_and(|found| {
@@ -149,7 +149,8 @@ impl Login<'_> {
         }))
     }
 
-    /// Nothing is left for a copy that has expired: one of an earlier attempt, or of a process that stood still.
+    /// Requires that the copy still lives before the login gives up the old id. The copy of an earlier attempt,
+    /// or of a process that stood still, may have expired.
     async fn require_copy(&self, began: Instant) -> Result<()> {
         if self.store.is_repeat() {
             let copy = self.store.new.get(&self.new_id).await?;
@@ -168,9 +169,9 @@ impl Login<'_> {
         self.store.old.leave(old, leaving).await
     }
 
-    /// The session with the connection that it had, if that is known, and its whole idle time; and how many versions the
-    /// login made. A login that is repeated may have come so far before: what was changed since it was brought in, by whomever,
-    /// is bound no more.
+    /// Gives the session the connection that it had, if that is known, and its full idle time; returns it with the
+    /// number of versions that the login made. A repeated login may have come this far before: it does not bind a
+    /// session that was changed since the import.
     async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<(Session, u64)> {
         let mut own_changes = match copy {
             Some(_) => 1,
@@ -185,7 +186,7 @@ impl Login<'_> {
             let bind = self.store.new_calls.with_operation_id(self.steps().binding());
             match bind.bind(&self.new_id, binding).await {
                 Ok(_) => own_changes += 1,
-                // Another session of the new store has it by now, and keeps it.
+                // Another session of the new store has the connection by now, and keeps it.
                 Err(Error::Refused(Refusal::Taken)) => {}
                 Err(error) => return Err(error),
             }

@@ -1,4 +1,4 @@
-//! The steps of a migration: of a session where it is, and into the new store.
+//! The steps of a migration: they act on a session where it is, and import into the new store.
 
 use async_trait::async_trait;
 
@@ -17,7 +17,7 @@ impl MigrationStore for DrainingStore {
         self.step(is_none, |store| Box::pin(store.export(id))).await
     }
 
-    /// Into the store that has it, else into the new one.
+    /// Imports into the store that has the session, otherwise into the new one.
     async fn import(&self, import: Import) -> Result<bool> {
         match self.old.fate(import.export.session.id()).await? {
             Fate::Live => self.old.import(import).await,
@@ -41,7 +41,7 @@ impl MigrationStore for DrainingStore {
         self.step(is_false, |store| Box::pin(store.clean(session, task, what))).await
     }
 
-    /// A page of the old store, and behind its last those of the new one.
+    /// Reads the pages of the old store, then those of the new one.
     async fn migrations(&self, skip: usize, limit: usize) -> Result<Migrations> {
         let mut old = 0;
         loop {
@@ -93,7 +93,7 @@ impl MigrationStore for DrainingStore {
 }
 
 impl DrainingStore {
-    /// Asks the new store, and if it has no such session the old one.
+    /// Asks the new store, and then the old one if the new one has no such session.
     async fn step<'a, T>(
         &'a self,
         is_absent: fn(&Result<T>) -> bool,

@@ -1,4 +1,4 @@
-//! A store that empties into another, while both serve.
+//! A store that empties into another while both serve.
 
 mod expired;
 mod limit;

@@ -1,4 +1,4 @@
-//! Nodes, which hold a lease in each of the two stores.
+//! Nodes, with a lease in each of the two stores.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crate::store::node_registry::NodeRegistry;
 
 #[async_trait]
 impl NodeRegistry for DrainingStore {
-    /// The lease is held where it is held in both: a node that does not get or keep it in one lets go of the other.
+    /// A node holds its lease only if it holds it in both stores. If it does not get or keep it in one, it releases
+    /// the other.
     async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply> {
         let new = self.new.heartbeat(identity, beat.clone()).await?;
         let old = self.old.heartbeat(identity, beat.clone()).await?;
@@ -26,7 +27,7 @@ impl NodeRegistry for DrainingStore {
         Ok(weaker(new, old))
     }
 
-    /// A node is live where it is in both stores, or in the one that knows it.
+    /// A node is live if it is live in both stores, or in the only one that knows it.
     async fn nodes(&self) -> Result<Vec<Node>> {
         let mut nodes: BTreeMap<String, Node> = BTreeMap::new();
         for node in self.new.nodes().await?.into_iter().chain(self.old.nodes().await?) {
@@ -50,7 +51,7 @@ impl NodeRegistry for DrainingStore {
         Ok(names)
     }
 
-    /// A batch of each. What one of them gave is told, whatever the other answers.
+    /// Recovers a batch of each store. It returns the sessions of one store even if the other fails.
     async fn recover(&self, claim: Claim) -> Result<Claimed> {
         let old = self.old.recover(claim.clone()).await;
         let new = match &old {
@@ -75,7 +76,7 @@ impl NodeRegistry for DrainingStore {
 }
 
 impl DrainingStore {
-    /// A cursor before all sessions: none was made so early.
+    /// A cursor before all sessions.
     fn beginning(&self) -> Cursor {
         Cursor { created_at: 0, id: self.new.new_id("").id, ties: 0 }
     }
@@ -85,7 +86,8 @@ fn is_leased(error: &Error) -> bool {
     matches!(error, Error::Refused(Refusal::Leased { .. }))
 }
 
-/// Where each is held in part, the new store's sessions count: the old one's are fewer each day.
+/// If both leases are held in part, the new store's gap counts: the old store's sessions become fewer each
+/// day.
 fn weaker(one: HeartbeatReply, other: HeartbeatReply) -> HeartbeatReply {
     let strength = |reply: &HeartbeatReply| match reply {
         HeartbeatReply::Lost => (0, 0),
@@ -96,7 +98,7 @@ fn weaker(one: HeartbeatReply, other: HeartbeatReply) -> HeartbeatReply {
     if strength(&other) < strength(&one) { other } else { one }
 }
 
-/// Where to go on in both stores: behind the one that is less far.
+/// Where to continue in both stores: the cursor that is less far.
 fn further(one: Option<Cursor>, other: Option<Cursor>) -> Option<Cursor> {
     match (one, other) {
         (Some(one), Some(other)) => {

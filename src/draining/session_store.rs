@@ -1,4 +1,4 @@
-//! What a service does with its sessions, which are in two stores.
+//! The operations on sessions in two stores.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl SessionStore for DrainingStore {
         self.require_room(&user).await?;
         let mut created = self.new_calls.with_operation_id(operation).create(new).await?;
         let evicted = self.evict(&user, created.session.id()).await;
-        // It was made: a repetition finds that, and evicts.
+        // The session was made: a repeated call finds it, and evicts.
         created.evicted.extend(evicted.map_err(|error| Error::ambiguous(operation, cause(error)))?);
         Ok(created)
     }
@@ -44,7 +44,7 @@ impl SessionStore for DrainingStore {
         if !self.has_limit() {
             return join(calls).await;
         }
-        // In order, for each may have the others of its user evicted.
+        // In order, because each may evict other sessions of its user.
         let mut answers = Vec::new();
         for call in calls {
             answers.push(call.await);
@@ -99,8 +99,8 @@ impl SessionStore for DrainingStore {
         self.by_id(is_false, |store| Box::pin(store.unbind(session, connection))).await
     }
 
-    /// In both, for a process that knows the old store alone may have made a session of the same id there; and a logout
-    /// that comes with the id from before a login is a logout all the same.
+    /// Deletes in both stores: a process that knows only the old store may have made a session with the same id there.
+    /// A logout under the id from before a login counts too.
     async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let is_here = self.new_calls.delete(session).await?;
         let is_there = match self.old_calls.delete(session).await {
@@ -129,7 +129,8 @@ impl SessionStore for DrainingStore {
         self.by_id(is_none, |store| Box::pin(store.session_by_connection(connection))).await
     }
 
-    /// In the new store, the old, and the new again: by the last it meets what went over meanwhile.
+    /// Deletes in the new store, in the old one, and in the new one again: the last pass finds the sessions
+    /// that moved meanwhile.
     async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
         let mut done = UserDeleted::default();
         for store in [&self.new_calls, &self.old_calls, &self.new_calls] {
@@ -174,7 +175,7 @@ impl SessionStore for DrainingStore {
         self.new.check_id(id, user, from)
     }
 
-    /// Without the new store no call is served: each asks that first.
+    /// Without the new store no call is served: each call asks it first.
     async fn health(&self) -> Health {
         let (old, mut both) = futures_util::future::join(self.old.health(), self.new.health()).await;
         if both.is_ready() {
@@ -209,7 +210,7 @@ impl DrainingStore {
         self.rules().get_sessions_per_user().is_some()
     }
 
-    /// Refuses an id of the caller's that the old store has.
+    /// Refuses a caller's id that the old store has.
     async fn require_unused(&self, id: &SessionId) -> Result<()> {
         match self.old.fate(id).await? {
             Fate::Live => Err(Error::Refused(Refusal::Exists)),

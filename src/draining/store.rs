@@ -7,14 +7,15 @@ use crate::store::Store;
 use crate::store::join::PendingCall;
 use crate::store::session_store::SessionStore;
 
-/// Through how many new ids a logout follows a session.
+/// How many new ids in a row a logout follows.
 const HOPS: u32 = 4;
 
-/// Two stores as one: new sessions and logins go to the new one, and the old one empties as its sessions end. For a
-/// namespace that grows into another, of more partitions, say. A clone is another handle of the same store.
+/// Two stores as one: new sessions and logins go to the new one, and the old one empties as its sessions end. Use
+/// it, for example, to move from one namespace to another with more partitions. A clone is another handle of the
+/// same store.
 ///
-/// Calls by id ask the new store and then the old; `list`, `count` and limits cover both, and what the other promises say of
-/// one script holds in each of them. docs/partitions.md tells how to deploy it, and what is different from one store.
+/// Calls by id ask the new store and then the old one. `list`, `count` and limits cover both. Promises about one script
+/// hold within each store. docs/partitions.md says how to deploy it, and how it differs from one store.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -45,22 +46,22 @@ pub struct DrainingStore {
     pub(crate) old_calls: Arc<dyn SessionStore>,
     /// The new one.
     pub(crate) new_calls: Arc<dyn SessionStore>,
-    /// Of all calls through this handle.
+    /// The operation id of all calls through this handle.
     pub(crate) operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle.
     pub(crate) identity: Option<NodeIdentity>,
 }
 
 impl DrainingStore {
-    /// Empties `old` into `new`, which are two stores and not two handles of one. The rules are those of the new one.
+    /// Empties `old` into `new`. They must be two stores, not two handles of one. The rules are those of the new one.
     #[must_use]
     pub fn new(old: Arc<dyn Store>, new: Arc<dyn Store>) -> Self {
         let (old_calls, new_calls) = (old.clone(), new.clone());
         Self { old, new, old_calls, new_calls, operation_id: None, identity: None }
     }
 
-    /// Whether the old store has no session any more, live or expired and not reaped: then the new one is enough. A
-    /// [`Reaper`](crate::background::Reaper) of this store reaps both.
+    /// Whether the old store has no more sessions, neither live nor expired and not reaped. Then you need only the
+    /// new one. A [`Reaper`](crate::background::Reaper) of this store reaps both.
     ///
     /// # Errors
     /// Only those of all operations.
@@ -78,8 +79,8 @@ impl DrainingStore {
         }
     }
 
-    /// Asks the new store, and if it has no such session the old one. What went over by a migration meanwhile is in the new
-    /// one by then.
+    /// Asks the new store, then the old one if the new one has no such session, and the new one again if a migration
+    /// has moved the session there meanwhile.
     pub(crate) async fn by_id<'a, T>(
         &'a self,
         is_absent: fn(&Result<T>) -> bool,
@@ -96,8 +97,8 @@ impl DrainingStore {
         }
     }
 
-    /// Whether an answer of one store leaves open that the other has the session: of a call that is repeated, a store that has
-    /// no such session cannot tell whether it had one.
+    /// Whether the answer of one store leaves it open that the other has the session. For a repeated call, a store
+    /// without the session cannot know whether it once had it.
     pub(crate) fn proves_nothing<T>(&self, answer: &Result<T>) -> bool {
         self.is_repeat() && matches!(answer, Err(Error::Ambiguous { .. }))
     }
@@ -107,7 +108,7 @@ impl DrainingStore {
         self.operation_id.is_some_and(|id| id.is_of_a_repeat())
     }
 
-    /// The id that a login gave a session of the old store, or a rotation; `None` if there was none.
+    /// The id that a login or a rotation gave a session of the old store; `None` if neither happened.
     pub(crate) async fn successor(&self, id: &SessionId) -> Result<Option<SessionId>> {
         let mut successor = None;
         for _ in 0..HOPS {
@@ -120,18 +121,18 @@ impl DrainingStore {
     }
 }
 
-/// Whether a store that is asked for a session has none.
+/// Whether the answer to a read says that there is no session.
 pub(crate) fn is_none<T>(answer: &Result<Option<T>>) -> bool {
     matches!(answer, Ok(None))
 }
 
-/// Whether a store that is to change a session has none. An id that does not fit the new store's partitions is refused before
-/// anything is looked for.
+/// Whether the answer to a change says that there is no session. The new store refuses an id that does not fit its
+/// partitions without looking for the session.
 pub(crate) fn is_missing<T>(answer: &Result<T>) -> bool {
     matches!(answer, Err(Error::Refused(Refusal::Missing) | Error::Invalid(_)))
 }
 
-/// Whether a store that is to end something has nothing.
+/// Whether the answer says that there was nothing to end.
 pub(crate) fn is_false(answer: &Result<bool>) -> bool {
     matches!(answer, Ok(false))
 }

@@ -1,13 +1,13 @@
-//! The session of the store that a local one was.
+//! The store's version of a session that is kept here.
 
 use crate::model::{OperationId, SessionId, Version};
 
-/// The session of the store that a local one was.
+/// The store's version of a session that is kept here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Base {
     pub(crate) id: SessionId,
     pub(crate) version: Version,
-    /// Changes that this process sent when it was there and heard no more of: if these are all that it was changed by
-    /// there, what is here is newer.
+    /// Changes that this process sent to the store without getting an answer. If the store has no changes besides
+    /// these, the session here is newer.
     pub(crate) unsure: Vec<OperationId>,
 }

@@ -1,4 +1,4 @@
-//! The circuit breaker: whether a store is there, told by how calls of it end.
+//! The circuit breaker: learns from the results of calls whether a store is there.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,23 +8,24 @@ use crate::store::meter::{self, Held};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BreakerState {
-    /// They do.
+    /// Calls go to the store.
     Closed,
-    /// They do not: too many in a row failed.
+    /// Calls do not go to the store: too many in a row failed.
     Open,
-    /// One call, a probe, finds out whether the store is back; all others wait for its answer elsewhere.
+    /// One call, the probe, finds out whether the store is back. All other calls still do without the
+    /// store.
     HalfOpen,
 }
 
-/// What a call does, for a server that is full or a replica serves reads and refuses writes: each has its own row of
-/// failures.
+/// Whether a call reads or writes. A server that is full, or a replica, serves reads and refuses writes, so failures
+/// of each are counted separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
     Write,
 }
 
-/// Counts failures in a row, and opens at a number of them. Closing it again is its keeper's business.
+/// Counts failures in a row, and opens at a number of them. Its owner closes it again.
 #[derive(Debug)]
 pub(crate) struct Breaker {
     threshold: u32,
@@ -37,7 +38,7 @@ struct Inner {
     reads: u32,
     writes: u32,
     opened: u64,
-    /// While it is not closed.
+    /// Counts it while it is not closed.
     counted: Option<Held>,
 }
 
@@ -88,7 +89,7 @@ impl Breaker {
         self.inner().opened
     }
 
-    /// A call was answered. A write that works shows that reads do too.
+    /// Records a call that was answered. A write that works shows that reads work too.
     pub(crate) fn succeeded(&self, access: Access) {
         let mut inner = self.inner();
         inner.reads = 0;
@@ -97,7 +98,8 @@ impl Breaker {
         }
     }
 
-    /// A call failed. True: that opened it. A call that was on its way when it opened tells nothing new.
+    /// Records a call that failed, and returns whether that opened the breaker. A call that was on its way
+    /// when the breaker opened does not count.
     pub(crate) fn failed(&self, access: Access) -> bool {
         let mut inner = self.inner();
         if inner.state != BreakerState::Closed {

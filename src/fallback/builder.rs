@@ -1,4 +1,4 @@
-//! How a fallback store is configured.
+//! The configuration of a fallback store.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::store::Store;
 /// The longest cool-down and probe, the oldest stale answer, the longest local ttl.
 const LONGEST_OUTAGE_TIME: Duration = Duration::from_secs(3600);
 
-/// The most that may be kept in this process of each kind.
+/// The largest number of each kind that this process may keep.
 const MOST_KEPT: usize = 10_000_000;
 
 /// Configures a [`FallbackStore`].
@@ -60,7 +60,7 @@ impl FallbackStoreBuilder {
         }
     }
 
-    /// What is answered while the store is away. Defaults to [`FallbackPolicy::FailClosed`].
+    /// How to answer while the store is away. Defaults to [`FallbackPolicy::FailClosed`].
     #[must_use]
     pub fn policy(mut self, policy: FallbackPolicy) -> Self {
         self.policy = policy;
@@ -88,30 +88,32 @@ impl FallbackStoreBuilder {
         self
     }
 
-    /// Of how many sessions that were seen lately copies are kept, 1 to 10,000,000; the least used go. Defaults to 10,000.
+    /// How many copies of recently seen sessions to keep, 1 to 10,000,000; the least used are dropped. Defaults to
+    /// 10,000.
     #[must_use]
     pub fn max_copies(mut self, sessions: usize) -> Self {
         self.max_copies = sessions;
         self
     }
 
-    /// How many sessions may be made and changed here, 1 to 10,000,000. Beyond that calls are refused with
-    /// [`Full`](crate::Refusal::Full). Defaults to 10,000.
+    /// How many sessions may be created and changed in this process, 1 to 10,000,000. Beyond that, calls
+    /// are refused with [`Full`](crate::Refusal::Full). Defaults to 10,000.
     #[must_use]
     pub fn max_local(mut self, sessions: usize) -> Self {
         self.max_local = sessions;
         self
     }
 
-    /// How many logouts may be remembered, 1 to 10,000,000. Beyond that they fail. Defaults to 100,000.
+    /// How many logouts this process may remember, 1 to 10,000,000. Beyond that, logouts fail. Defaults to
+    /// 100,000.
     #[must_use]
     pub fn max_revocations(mut self, revocations: usize) -> Self {
         self.max_revocations = revocations;
         self
     }
 
-    /// Is told what became of all that was kept here, once the store has it. It runs in the task that brought it there, so
-    /// it should hand on and return. Defaults to nothing.
+    /// Called after an outage with what became of all sessions and logouts that this process kept. It runs in the task
+    /// that wrote them back, so it should pass the result on and return. Defaults to nothing.
     #[must_use]
     pub fn on_reconciled(mut self, on_reconciled: impl Fn(&Reconciled) + Send + Sync + 'static) -> Self {
         self.on_reconciled = Callback::new(on_reconciled);
@@ -126,7 +128,7 @@ impl FallbackStoreBuilder {
         self
     }
 
-    /// Makes the store.
+    /// Builds the store.
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration.
@@ -172,7 +174,7 @@ impl FallbackStoreBuilder {
 }
 
 impl FallbackStore {
-    /// Configures a store that goes on while this one is away.
+    /// Configures a store that keeps working while the given one is away.
     #[must_use]
     pub fn builder(store: Arc<dyn Store>) -> FallbackStoreBuilder {
         FallbackStoreBuilder::new(store)

@@ -23,7 +23,7 @@ impl FallbackStore {
         }
     }
 
-    /// Makes a call on one session where that is.
+    /// Makes a call on one session where the session is.
     pub(crate) async fn on_session<'a, T: MaybeMissing>(
         &self,
         access: Access,
@@ -38,7 +38,7 @@ impl FallbackStore {
             let answer = match (place, &self.coordinator.local) {
                 (Place::Nowhere, _) => T::missing(),
                 (Place::Left, _) => Err(Error::Refused(Refusal::Rotated { to: None })),
-                // Here nobody knows whether the node still holds its lease, and the session.
+                // This process does not know whether the node still holds its lease and the session.
                 (Place::Local, Some(_)) if self.identity.is_some() => {
                     return Err(self.unless_in_doubt(access, self.coordinator.apart()));
                 }
@@ -51,7 +51,7 @@ impl FallbackStore {
                         Ok(answer) => answer.is_missing(),
                         Err(error) => error.is_missing(),
                     };
-                    // It went in this moment: to the store, or it expired, which is for the next look to tell.
+                    // It left in this moment: it went to the store, or it expired. The next look will show.
                     if is_missing(&answer) {
                         continue;
                     }
@@ -70,7 +70,7 @@ impl FallbackStore {
         }
     }
 
-    /// Reads one session where that is, or where it was seen last.
+    /// Reads one session where it is, or where it was seen last.
     pub(crate) async fn read<'a>(
         &self,
         access: Access,
@@ -97,15 +97,16 @@ impl FallbackStore {
         }
     }
 
-    /// What a login left elsewhere is not answered with once the store is away.
+    /// Forgets a session whose id a login elsewhere gave up, so that it is not served once the store is
+    /// away.
     pub(crate) fn forget_if_left(&self, id: &SessionId, error: &Error) {
         if error.is_rotated() {
             self.stale_cache(|cache| cache.forget(id));
         }
     }
 
-    /// An error of a call. One that changes something, and may have done so before under this handle's operation id, is in
-    /// doubt as long as the store cannot be asked.
+    /// Maps the error of a call. A write that may have happened before under this handle's operation id stays ambiguous
+    /// as long as the store cannot be reached.
     pub(crate) fn unless_in_doubt(&self, access: Access, error: Error) -> Error {
         error.under_given(self.operation_id.filter(|_| access == Access::Write))
     }
@@ -122,7 +123,7 @@ impl FallbackStore {
         session
     }
 
-    /// The same for one that was made, and for those that had to go.
+    /// The same for a session that was created, and for those that it evicted.
     pub(crate) fn created(&self, mut created: Created, place: Place, began: Option<Instant>) -> Created {
         for removed in &created.evicted {
             self.stale_cache(|cache| cache.forget(&removed.id));
@@ -139,7 +140,7 @@ impl FallbackStore {
         self.coordinator.stale_cache.as_deref().map(with)
     }
 
-    /// A session that is known to have a connection has to be here before another here gets that.
+    /// Before a session here gets a connection, the known holder of that connection must be here too.
     pub(crate) fn adopt_holder(&self, place: Place, connection: Option<&str>) -> Result<()> {
         match (self.coordinator.local.as_ref().filter(|_| place == Place::Local), connection) {
             (Some(local), Some(connection)) => local.adopt_holder(connection),

@@ -1,4 +1,5 @@
-//! What all handles of a fallback store share: where a call goes, and what its end tells.
+//! The state that all handles of a fallback store share: it sends calls to their places and learns from the
+//! results.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,28 +16,29 @@ use crate::fallback::stale_cache::StaleCache;
 use crate::model::{Error, Obstacle, Result, Session, SessionId, require_runtime};
 use crate::store::{Store, meter};
 
-/// What all handles of a fallback store share.
+/// The state that all handles of a fallback store share.
 pub(crate) struct Coordinator {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) breaker: Arc<Breaker>,
-    /// `None` where nothing is answered from them.
+    /// `None` if the policy does not answer from them.
     pub(crate) stale_cache: Option<Arc<StaleCache>>,
-    /// `None` where nothing is kept here.
+    /// `None` if the policy keeps nothing here.
     pub(crate) local: Option<LocalSessions>,
     pub(crate) counters: Counters,
     pub(crate) options: ReconcilerOptions,
     pub(crate) closed: AtomicBool,
-    /// Whether there is a task that sees to the breaker and to what is kept here.
+    /// Whether there is a task that works on the breaker and on the sessions kept here.
     kept: Mutex<bool>,
 }
 
-/// How the store is brought what was kept here.
+/// How kept sessions are written back to the store.
 pub(crate) struct ReconcilerOptions {
     /// How long the breaker stays open between two probes.
     pub(crate) cool_down: Duration,
     pub(crate) probe_timeout: Duration,
     pub(crate) on_reconciled: Callback<Reconciled>,
-    /// Begins the task that does it. That works on the coordinator, which knows it only by this.
+    /// Starts the task that does it. The task works on the coordinator, which knows it only by this
+    /// function.
     pub(crate) reconcile: fn(&Arc<Coordinator>),
 }
 
@@ -60,7 +62,7 @@ impl Default for Counters {
     }
 }
 
-/// How often something was done, and its name among the metrics.
+/// A count, with its name among the metrics.
 #[derive(Debug)]
 pub(crate) struct Tally {
     count: AtomicU64,
@@ -78,7 +80,7 @@ fn closed() -> Error {
     Error::obstacle(Obstacle::Closed, None)
 }
 
-/// Whether an error means that the store is away: `None` where it says nothing of that.
+/// Whether an error means that the store is away; `None` if it does not show that.
 fn is_outage(error: &Error) -> Option<bool> {
     match error {
         Error::Ambiguous { .. } => Some(true),
@@ -99,7 +101,7 @@ fn is_outage(error: &Error) -> Option<bool> {
     }
 }
 
-/// The same of a call that may have been answered.
+/// The same for the result of a call.
 fn outage_of<T>(result: &Result<T>) -> Option<bool> {
     result.as_ref().map_or_else(is_outage, |_| Some(false))
 }
@@ -124,7 +126,7 @@ impl Coordinator {
         }
     }
 
-    /// Sends a call to the store, unless that is away, and learns from how it ends.
+    /// Sends a call to the store, unless the store is away, and learns from the result.
     pub(crate) async fn through<T>(
         self: &Arc<Self>,
         access: Access,
@@ -171,7 +173,7 @@ impl Coordinator {
         if self.is_closed() {
             return closed();
         }
-        // The task that sees to the breaker ends with its runtime.
+        // The task that works on the breaker ends with its runtime.
         self.awaken();
         self.counters.rejected.add_one();
         open()
@@ -206,7 +208,7 @@ impl Coordinator {
         }
     }
 
-    /// A call on what the store has as a whole: not while some of it is here.
+    /// A call on the store as a whole: not while some of its sessions are here.
     pub(crate) async fn whole<T>(
         self: &Arc<Self>,
         access: Access,
@@ -218,12 +220,12 @@ impl Coordinator {
         self.through(access, call).await
     }
 
-    /// That what a call needs of the store is here for now.
+    /// The error for a call that needs sessions of the store that are here for now.
     pub(crate) fn apart(&self) -> Error {
         if self.breaker.is_closed() { Error::obstacle(Obstacle::Reconciling, None) } else { open() }
     }
 
-    /// A copy to answer with when the store did not, or its error.
+    /// A copy to answer with if the store failed, or the error.
     pub(crate) fn or_stale(
         &self,
         error: Error,
@@ -240,7 +242,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether some calls are answered while an error keeps the store from answering.
+    /// Whether some calls are still answered while the store fails with this error.
     pub(crate) fn goes_on_without(&self, error: Option<&Error>) -> bool {
         let is_away = error.is_some_and(|error| {
             is_outage(error) == Some(true)
@@ -249,9 +251,9 @@ impl Coordinator {
         is_away && (self.local.is_some() || self.stale_cache.is_some())
     }
 
-    /// Makes sure that there is a task that sees to the breaker and to what is kept here.
+    /// Makes sure that a task works on the breaker and on the sessions kept here.
     pub(crate) fn awaken(self: &Arc<Self>) {
-        // Without a runtime there is no task. The next call that is made in one begins it.
+        // Without a runtime there is no task. The next call within one starts it.
         if require_runtime().is_err() {
             return;
         }
@@ -262,12 +264,12 @@ impl Coordinator {
         }
     }
 
-    /// That task ended before it was done.
+    /// Records that the task ended before it was done.
     pub(crate) fn abandon(&self) {
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = false;
     }
 
-    /// Whether that task has nothing left to do. What comes in after this wakes another.
+    /// Whether the task has nothing left to do. Work that comes after this wakes another.
     pub(crate) fn may_rest(&self) -> bool {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let rests = self.breaker.is_closed() && self.local.as_ref().is_none_or(LocalSessions::is_idle);

@@ -1,4 +1,5 @@
-//! What the store tells of its sessions. What happens here while it is away it tells when it is brought there.
+//! The events of the store. Changes made here while the store is away become events when they are written
+//! back.
 
 use async_trait::async_trait;
 
@@ -19,6 +20,6 @@ impl EventStore for FallbackStore {
 
 impl FallbackStore {
     fn told_by_the_store(&self) -> Result<&dyn EventStore> {
-        self.store.event_store().ok_or_else(|| Error::invalid("events", "are not told by the store"))
+        self.store.event_store().ok_or_else(|| Error::invalid("events", "are not supported by the store"))
     }
 }

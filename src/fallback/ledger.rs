@@ -1,4 +1,4 @@
-//! What the store has, may have, and has to be told of what is kept here.
+//! What the store has, may have, and must still learn of the sessions kept here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use crate::fallback::base::Base;
 use crate::fallback::upload::{Brought, Step, Upload};
 use crate::model::{Removed, SessionId};
 
-/// What the store has, may have, and has to be told of what is kept here.
+/// What the store has, may have, and must still learn of the sessions kept here.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// By local id. A session that was made here and never sent has none.
+    /// By local id. A session that was made here and never sent has no entry.
     pub(crate) known: HashMap<SessionId, Known>,
-    /// By the id that a session has or may have in the store, if it has another here: that one.
+    /// Maps the id that a session has or may have in the store to its id here, if they differ.
     renamed: HashMap<SessionId, SessionId>,
     pub(crate) revoked: HashSet<SessionId>,
     pub(crate) revoked_users: Vec<UserRevocation>,
@@ -21,10 +21,10 @@ pub(crate) struct Ledger {
 /// What the store has of a session that is kept here.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// The session of the store that it was. One that was made here has none.
+    /// The store's version of the session. A session that was made here has none.
     pub(crate) base: Option<Base>,
-    /// What was sent and not answered: the store has done it, or will, or not. It is sent again, the same, before
-    /// anything else is, so there is never more than one such thing.
+    /// The upload that was sent and not answered: the store may have done it. It is retried unchanged before any
+    /// other, so there is never more than one.
     pub(crate) sent: Option<Arc<Upload>>,
 }
 
@@ -32,11 +32,11 @@ pub(crate) struct Known {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UserRevocation {
     pub(crate) user: String,
-    /// As the store knows it.
+    /// The session to keep, by its id in the store.
     pub(crate) keep: Option<SessionId>,
 }
 
-/// A logout to be told to the store.
+/// A logout that the store must still learn of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Revocation {
     User(UserRevocation),
@@ -44,7 +44,7 @@ pub(crate) enum Revocation {
 }
 
 impl Known {
-    /// What is known of the session once an upload is answered.
+    /// The knowledge after an upload was answered.
     pub(crate) fn after(self, upload: &Upload, brought: &Brought) -> Self {
         let unsure = self.base.as_ref().map(|base| base.unsure.clone()).unwrap_or_default();
         let there = |version| Some(Base { id: upload.id.clone(), version, unsure });
@@ -74,7 +74,7 @@ impl Ledger {
         self.revoked.len() + self.revoked_users.len()
     }
 
-    /// Whether an id leads nowhere, which the store does not know yet.
+    /// Whether an id was logged out here and the store does not know yet.
     pub(crate) fn is_revoked(&self, id: &SessionId) -> bool {
         self.revoked.contains(id) || self.renamed.contains_key(id)
     }
@@ -84,7 +84,7 @@ impl Ledger {
         self.renamed.get(id).unwrap_or(id)
     }
 
-    /// Notes what the store has of a session, if anything.
+    /// Records what the store has of a session, if anything.
     pub(crate) fn note(&mut self, id: &SessionId, known: Known) {
         if known.base.is_none() && known.sent.is_none() {
             return;
@@ -104,22 +104,22 @@ impl Ledger {
         Some(known)
     }
 
-    /// A session got another id here.
+    /// Records that a session got another id here.
     pub(crate) fn rotated(&mut self, old: &SessionId, new: &SessionId) {
         if let Some(known) = self.strike(old) {
             self.note(new, known);
         }
     }
 
-    /// A session went here, and has to go in the store, if it is there.
+    /// Records that a session ended here, and must end in the store if it is there.
     fn revoke(&mut self, id: &SessionId) {
         if let Some(known) = self.strike(id) {
             self.revoked.extend(known.ids().cloned());
         }
     }
 
-    /// A session is given up here. Ids that it left here lead nowhere any more, whatever the store has under them. True:
-    /// it was known.
+    /// Gives a session up here. The ids that it left here lead nowhere any more, whatever the store has under them.
+    /// Returns whether it was known.
     pub(crate) fn give_up(&mut self, id: &SessionId) -> bool {
         let Some(known) = self.strike(id) else {
             return false;
@@ -134,13 +134,14 @@ impl Ledger {
         }
     }
 
-    /// A logout that the store has to be told.
+    /// The next logout that the store must learn of.
     pub(crate) fn next_revocation(&self) -> Option<Revocation> {
         let user = self.revoked_users.first().cloned().map(Revocation::User);
         user.or_else(|| self.revoked.iter().next().cloned().map(Revocation::Session))
     }
 
-    /// The store was told. The same logout may have come again meanwhile, of which it was not.
+    /// Records that the store has applied a logout. The same logout may have come again meanwhile; that one
+    /// stays.
     pub(crate) fn forget(&mut self, revocation: &Revocation) {
         match revocation {
             Revocation::User(user) => {

@@ -1,4 +1,5 @@
-//! Sessions that live in this process while the store is away, and the logouts to be told to it.
+//! Sessions that live in this process while the store is away, and the logouts that the store must still
+//! learn of.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,11 +30,11 @@ pub(crate) struct LocalSessions {
     ttl: Duration,
     most_revocations: usize,
     stale_cache: Arc<StaleCache>,
-    /// Closed with the ledger locked, and looked at so where it matters.
+    /// It is closed only with the ledger locked. Code that depends on it reads it with the ledger locked.
     breaker: Arc<Breaker>,
     /// Lock order: the ledger first, then shards of the memory. No lock is held across an await.
     ledger: Mutex<Ledger>,
-    /// The session that calls wait for, since it is changed faster than it can be brought to the store.
+    /// The session that calls wait for, because it changes faster than it can be written back.
     held: watch::Sender<Option<SessionId>>,
 }
 
@@ -53,7 +54,7 @@ impl LocalSessions {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether there is nothing that the store does not have.
+    /// Whether the store has everything that is here.
     pub(crate) fn is_idle(&self) -> bool {
         self.memory.stored() == 0 && self.ledger().is_empty()
     }
@@ -62,11 +63,11 @@ impl LocalSessions {
         self.ledger().pending_revocations()
     }
 
-    /// Where an id leads here: to a session, or nowhere, for that was logged out here, or left its id by a rotation, and the
-    /// store may not know yet. `None`: of that session the store knows best.
+    /// Where an id leads here: to a session, or nowhere because the session was logged out here or rotated here, which
+    /// the store may not know yet. `None`: ask the store.
     pub(crate) fn place(&self, id: &SessionId) -> Option<Place> {
-        // The ledger stays locked for both questions: a session that comes here and is rotated in between would else be
-        // nowhere.
+        // The ledger stays locked for both questions. Otherwise a session that comes here and is rotated in between
+        // would be nowhere.
         let ledger = self.ledger();
         if self.memory.holds(id) {
             return Some(Place::Local);
@@ -77,7 +78,7 @@ impl LocalSessions {
         self.is_gone(&ledger, id).then_some(Place::Nowhere)
     }
 
-    /// What became of an id here; `None`: of that the store knows best.
+    /// What became of an id here; `None`: ask the store.
     pub(crate) fn explain(&self, id: &SessionId) -> Option<Explanation> {
         let ledger = self.ledger();
         if ledger.is_revoked(id) {
@@ -93,7 +94,8 @@ impl LocalSessions {
         ledger.is_revoked(id) || self.memory.has_deleted(id)
     }
 
-    /// Whether a session of the store has a connection here too; `None` if it is not here, nor was logged out here.
+    /// Whether a session of the store has a connection here too; `None` if it is not here and was not logged out
+    /// here.
     pub(crate) fn still_has(&self, id: &SessionId, connection: &str) -> Option<bool> {
         let ledger = self.ledger();
         let here = self.memory.led_to(ledger.here(id));
@@ -107,8 +109,8 @@ impl LocalSessions {
         self.memory.holds(&self.memory.led_to(ledger.here(id)))
     }
 
-    /// Takes a session in that was seen lately, and tells whether it is here now. Not once the breaker is closed: it may
-    /// have been here and gone to the store.
+    /// Takes in a session that was seen lately, and returns whether it is here now. It does not once the breaker is
+    /// closed: the session may have been here and gone to the store.
     pub(crate) fn adopt(&self, id: &SessionId) -> Result<bool> {
         self.adopt_in(&mut self.ledger(), id)
     }
@@ -117,7 +119,7 @@ impl LocalSessions {
         if self.memory.holds(id) {
             return Ok(true);
         }
-        // One that was here before has expired here, which is no reason to begin again from an old copy.
+        // A session that was here before has expired here. It must not start again from an old copy.
         if self.breaker.is_closed() || ledger.is_revoked(id) || ledger.known.contains_key(id) {
             return Ok(false);
         }
@@ -137,7 +139,7 @@ impl LocalSessions {
         match self.memory.run_now("import", |call| import::run(call, &import)) {
             Ok(_) => {
                 ledger.note(id, Known { base: Some(base), sent: None });
-                // From here on the copy grows old.
+                // From here on the copy becomes outdated.
                 self.stale_cache.forget(id);
                 Ok(true)
             }
@@ -146,7 +148,7 @@ impl LocalSessions {
         }
     }
 
-    /// Notes that a change of a session may have happened in the store.
+    /// Records that a change of a session may have happened in the store.
     pub(crate) fn note_unsure(&self, id: &SessionId, operation: OperationId) {
         let mut ledger = self.ledger();
         let here = ledger.here(id).clone();
@@ -156,14 +158,15 @@ impl LocalSessions {
         }
     }
 
-    /// Takes in the session that has a connection, as far as this process has seen, before another gets it here.
+    /// Takes in the session that has a connection, as far as this process knows, before another session here
+    /// gets the connection.
     pub(crate) fn adopt_holder(&self, connection: &str) -> Result<()> {
         let holder = self.stale_cache.find_by_connection(connection).filter(|_| !connection.is_empty());
         holder.map_or(Ok(()), |holder| self.adopt(holder.id()).map(drop))
     }
 
-    /// Deletes a session here, by ids that it has or had, and remembers to delete it in the store under all of them. What it
-    /// had, if it was here.
+    /// Deletes a session here, by the ids that it has or had, and remembers to delete it in the store under all of
+    /// them. Returns what it had, if it was here.
     pub(crate) fn revoke(&self, ids: &[SessionId]) -> Result<Option<Removed>> {
         let mut ledger = self.ledger();
         let (mut gone, mut had) = (HashSet::new(), None);
@@ -188,7 +191,8 @@ impl LocalSessions {
     pub(crate) fn revoke_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
         let mut ledger = self.ledger();
         self.make_room(&ledger, 1)?;
-        // What was only seen lately comes here first, to be told with the rest. Where there is no room it is forgotten.
+        // Sessions that were only seen lately are taken in first, so that they are deleted with the rest. If there is
+        // no room, they are forgotten.
         for id in self.stale_cache.of_user(user, keep) {
             if self.adopt_in(&mut ledger, &id).is_err() {
                 break;
@@ -196,7 +200,7 @@ impl LocalSessions {
         }
         let kept = keep.map(|keep| self.memory.led_to(ledger.here(keep)));
         let done = self.memory.run_now("delete_user", |call| delete_user::run(&call, user, kept.as_ref()))?;
-        // Before a login here one may have been nobody's there.
+        // Before a login here, a session may have had no user in the store.
         ledger.revoke_all(&done.removed);
         let base = |id: &SessionId| Some(ledger.known.get(id)?.base.as_ref()?.id.clone());
         let keep = kept.map(|kept| base(&kept).unwrap_or(kept));
@@ -211,7 +215,8 @@ impl LocalSessions {
         Ok(())
     }
 
-    /// Makes a session here, under an id that its store takes, by that store's handle for the operation.
+    /// Makes a session here, under an id that its store accepts, through that store's handle for the
+    /// operation.
     pub(crate) fn create(
         &self,
         mut new: NewSession,
@@ -228,7 +233,7 @@ impl LocalSessions {
         }
         let was_here = self.memory.holds(&id);
         let created = self.memory.run_as("create", operation, |call| create::run(call, new))?;
-        // One that had this id and expired here is not what this one was.
+        // An expired session that had this id here is not this one's past.
         if !was_here {
             ledger.give_up(&id);
         }
@@ -236,7 +241,7 @@ impl LocalSessions {
         Ok(created)
     }
 
-    /// Makes many, as if each came alone.
+    /// Makes many sessions, as if each were made alone.
     pub(crate) fn create_many(
         &self,
         new: Vec<NewSession>,
@@ -250,7 +255,8 @@ impl LocalSessions {
         new.into_iter().enumerate().map(create).collect()
     }
 
-    /// Rotates a session here. The id that the store knows leads to it no longer but through this.
+    /// Rotates a session here. From then on the id that the store knows leads to it only through the
+    /// ledger.
     pub(crate) fn rotate(
         &self,
         session: &dyn SessionRef,
@@ -258,7 +264,7 @@ impl LocalSessions {
         operation: Option<OperationId>,
         store: &dyn SessionStore,
     ) -> Result<Rotated> {
-        // One that keeps its user stays where its id is.
+        // A rotation that keeps the user keeps the partition too.
         let user = rotation.named_user().to_owned();
         let near = if user.is_empty() { session.id().as_str() } else { &user };
         let new_id = rotation.new_id.get_or_insert_with(|| store.new_id(near));
@@ -289,7 +295,7 @@ impl LocalSessions {
         self.ledger().forget(revocation);
     }
 
-    /// Runs something when there is no logout left to tell, and lets none come in between.
+    /// Runs a function if no logout is left to apply, and lets none come in between.
     pub(crate) fn unless_pending(&self, then: impl FnOnce()) -> bool {
         let ledger = self.ledger();
         let none = ledger.pending_revocations() == 0;
@@ -299,13 +305,13 @@ impl LocalSessions {
         none
     }
 
-    /// All that the store does not have, or may not have.
+    /// The ids of all sessions that the store does not have, or may not have.
     pub(crate) fn ids(&self) -> HashSet<SessionId> {
         let ledger = self.ledger();
         self.memory.ids().into_iter().chain(ledger.known.keys().cloned()).collect()
     }
 
-    /// What is to be sent next of a session: what was sent before and not answered, or what it is like now. None: it is
+    /// The next upload of a session: the one that was sent before and not answered, or its present state. None: it is
     /// not here, or has another id now.
     pub(crate) fn next_upload(&self, id: &SessionId) -> Option<Arc<Upload>> {
         let mut ledger = self.ledger();
@@ -332,18 +338,19 @@ impl LocalSessions {
         Some(upload)
     }
 
-    /// The id that a session has here now, if it left this one on its way to the store.
+    /// The id that a session has here now, if it was rotated on its way to the store.
     pub(crate) fn moved(&self, id: &SessionId) -> Option<SessionId> {
         let ledger = self.ledger();
         Some(ledger.here(id)).filter(|here| *here != id).cloned()
     }
 
-    /// The store answered. What it came to, if that was the end of it, and under which id; else there is more to send.
+    /// Records the store's answer. Returns the fate of the session and its id, if that was the end of it; otherwise
+    /// there is more to send.
     pub(crate) fn answered(&self, upload: &Arc<Upload>, brought: Brought) -> Option<(SessionId, Fate)> {
         let mut ledger = self.ledger();
         let id = ledger.here(&upload.id).clone();
         let is_answered = |known: &Known| known.sent.as_ref().is_some_and(|sent| Arc::ptr_eq(sent, upload));
-        // Otherwise it was logged out meanwhile, which the store is told of next.
+        // Otherwise it was logged out meanwhile, and the store learns of that next.
         ledger.known.get(&id).filter(|known| is_answered(known))?;
         let known = ledger.strike(&id).unwrap_or_default().after(upload, &brought);
         ledger.note(&id, known);
@@ -359,7 +366,7 @@ impl LocalSessions {
                 self.stale_cache.replace(upload.session(), version);
                 (id, Fate::Imported)
             }),
-            // What was refused may no longer be what is here.
+            // The refused state may no longer be the one here.
             _ if upload.is_rotation()
                 || self.memory.record(&id).is_some_and(|record| is_as_sent(&record)) =>
             {
@@ -369,12 +376,12 @@ impl LocalSessions {
         }
     }
 
-    /// Gives a session up that the store does not take.
+    /// Gives up a session that the store refuses.
     pub(crate) fn lose(&self, id: &SessionId) -> bool {
         self.let_go(id, |_| true)
     }
 
-    /// Gives a session up that has expired here.
+    /// Gives up a session that has expired here.
     pub(crate) fn lapse(&self, id: &SessionId) -> bool {
         let now = self.memory.now_ms();
         self.let_go(id, |record| record.expires_at <= now)
@@ -389,7 +396,7 @@ impl LocalSessions {
         ledger.give_up(id) || was_here
     }
 
-    /// What is here as the store is to have it: with the time that its own ttl gives it.
+    /// The session as the store should have it: with the time that its own ttl gives it.
     fn export(&self, id: &SessionId) -> Option<Export> {
         let export = self.memory.run_now("export", |call| import::export(&call, id)).ok().flatten()?;
         let Export { mut session, changes } = export;
@@ -401,13 +408,14 @@ impl LocalSessions {
         Some(Export::new(session, changes))
     }
 
-    /// Lets calls on a session wait, for as long as what is returned lives.
+    /// Makes calls on a session wait until the returned value is dropped.
     pub(crate) fn hold(&self, id: &SessionId) -> Hold<'_> {
         self.held.send_replace(Some(id.clone()));
         Hold(&self.held)
     }
 
-    /// Waits if calls on this session do. True: it did, and the session may be elsewhere now.
+    /// Waits if calls on this session must wait. Returns whether it waited: then the session may be
+    /// elsewhere now.
     pub(crate) async fn wait(&self, id: &SessionId) -> bool {
         let mut held = self.held.subscribe();
         let is_free = |held: &Option<SessionId>| {
@@ -421,7 +429,7 @@ impl LocalSessions {
     }
 }
 
-/// Calls on a session wait.
+/// Calls on a session wait while this value lives.
 #[must_use]
 pub(crate) struct Hold<'a>(&'a watch::Sender<Option<SessionId>>);
 

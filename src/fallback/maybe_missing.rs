@@ -1,10 +1,10 @@
-//! What answers have in common: each can say that there is no live session.
+//! A trait for answers that can say that there is no live session.
 
 use crate::model::{Bound, Error, Patched, Refusal, Result, Rotated, Session};
 
 /// The answer of a call on one session.
 pub(crate) trait MaybeMissing: Sized + Send {
-    /// That there is no live session.
+    /// The answer that there is no live session.
     fn missing() -> Result<Self> {
         Err(Error::Refused(Refusal::Missing))
     }

@@ -1,4 +1,4 @@
-//! The steps of a migration: only the store takes them, and not while some of its sessions are here.
+//! The steps of a migration: only the store executes them, and not while some of its sessions are here.
 
 use async_trait::async_trait;
 

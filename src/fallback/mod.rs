@@ -1,4 +1,4 @@
-//! What a service does while its store is away.
+//! A store that keeps working while another is away.
 
 pub(crate) mod base;
 pub(crate) mod breaker;

@@ -1,4 +1,4 @@
-//! Nodes and their leases: only the store knows them, so without it nobody is told.
+//! Nodes and their leases: only the store knows them, so these calls fail without it.
 
 use async_trait::async_trait;
 

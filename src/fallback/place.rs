@@ -11,18 +11,18 @@ pub(crate) enum Place {
     Local,
     /// Nowhere: the session was logged out here.
     Nowhere,
-    /// Nowhere that is told: a login here left the id.
+    /// Nowhere: a login here gave up the id.
     Left,
 }
 
-/// Whether a call takes in a session that was seen lately.
+/// Whether a call may take in a session that was seen lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Adopt {
     Yes,
     No,
 }
 
-/// That the store is away, and nothing else can answer.
+/// The error when the store is away and nothing else can answer.
 pub(crate) fn open() -> Error {
     Error::obstacle(Obstacle::CircuitOpen, None)
 }

@@ -1,4 +1,4 @@
-//! The task that finds out when the store is back, and brings it what was kept meanwhile.
+//! The task that finds out when the store is back, and writes back what was kept meanwhile.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::model::{Error, IdScheme, NewSession, Obstacle, OperationId, Patch, Re
 /// How long the session of a probe lives, if the probe cannot delete it.
 const PROBE_TTL: Duration = Duration::from_secs(10);
 
-/// Sees to a store until it is there again and has all that was kept, or nobody has a handle any more.
+/// Works until the store is back and has everything that was kept, or until no handle is left.
 pub(crate) fn spawn(coordinator: &Arc<Coordinator>) {
     tokio::spawn(reconcile(Turn { coordinator: Arc::downgrade(coordinator), is_over: false }));
 }
 
-/// The task, for as long as it is at work. One that ends with its runtime leaves the work to another.
+/// The turn of a task, while it works. A task that ends with its runtime leaves the work to another.
 struct Turn {
     coordinator: Weak<Coordinator>,
     is_over: bool,
@@ -60,14 +60,14 @@ async fn reconcile(mut turn: Turn) {
     }
 }
 
-/// The same for all probes of one outage until one works, so at most one session of theirs is left.
+/// All probes of one outage use the same id until one works, so they leave at most one session behind.
 fn probe_id() -> SessionId {
     let id = IdScheme::default().random().id;
     SessionId::new(format!("cloakroom-probe-{}", id.as_str())).unwrap_or(id)
 }
 
 impl Coordinator {
-    /// Probes, and closes the breaker when the store is back and has been told of all logouts.
+    /// Probes, and closes the breaker when the store is back and has applied all logouts.
     async fn half_open(self: &Arc<Self>, probe: &mut SessionId, summary: &mut Reconciled) {
         self.breaker.set(BreakerState::HalfOpen);
         self.counters.probes.add_one();
@@ -85,16 +85,16 @@ impl Coordinator {
         }
     }
 
-    /// Writes, for a server may answer and refuse to be written: a session that is made, and deleted again.
+    /// Makes a session and deletes it again, because a server may answer reads and refuse writes.
     async fn probe(&self, id: &mut SessionId) -> Result<()> {
         match self.store.create(NewSession::new().id(id.clone()).ttl(PROBE_TTL)).await {
             Ok(_) => {}
-            // From a probe that had no time to delete it.
+            // An earlier probe left it.
             Err(Error::Refused(Refusal::Exists)) => {
                 let nonce = OperationId::random();
                 self.store.patch(&*id, Patch::new().set("probe", &format!("{nonce:?}"))?).await?;
             }
-            // From a probe that deleted it. To be told so takes no write.
+            // An earlier probe deleted it. This answer needs no write.
             Err(Error::Refused(Refusal::Gone)) => {
                 *id = probe_id();
                 self.store.create(NewSession::new().id(id.clone()).ttl(PROBE_TTL)).await?;
@@ -118,7 +118,7 @@ impl Coordinator {
         }
     }
 
-    /// Tells the store of logouts, until none is left.
+    /// Applies logouts to the store until none is left.
     async fn tell(&self, local: &LocalSessions, summary: &mut Reconciled) -> Result<()> {
         while let Some(revocation) = local.next_revocation() {
             match &revocation {
@@ -134,18 +134,19 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Brings the store all sessions that are here. Calls on one that is still here go on here meanwhile.
+    /// Writes all sessions that are here back to the store. Calls on a session that is still here go on
+    /// here meanwhile.
     async fn upload_all(self: &Arc<Self>, summary: &mut Reconciled) -> Result<()> {
         let Some(local) = &self.local else {
             return Ok(());
         };
         while !local.is_idle() {
-            // Nothing to tell is no success.
+            // Without a logout to apply, this proves nothing about the store.
             if local.next_revocation().is_some() {
                 self.through(Access::Write, self.tell(local, summary)).await?;
             }
             let mut ids: Vec<SessionId> = local.ids().into_iter().collect();
-            // Who lost a connection here to another goes first, and comes in any order.
+            // A session that lost a connection here to another must go first, but they come in any order.
             while !ids.is_empty() {
                 let (before, mut taken) = (ids.len(), Vec::new());
                 for id in ids {
@@ -172,7 +173,8 @@ impl Coordinator {
             Fate::Expired => local.lapse(&id),
             Fate::Dropped | Fate::Conflict(_) => local.lose(&id),
         };
-        // One that was logged out on its way is told as that, and one that has another id now comes under it.
+        // A session that was logged out on its way is handled as a logout; one that has another id now is
+        // uploaded under that.
         if is_settled {
             self.note(&fate);
             summary.note(id, fate);
@@ -188,7 +190,7 @@ impl Coordinator {
         tally.add_one();
     }
 
-    /// Where sessions wait for each other's connections, one that was changed twice gives its own back first.
+    /// If sessions wait for each other's connections, one that was changed twice gives its own back first.
     async fn make_way(self: &Arc<Self>, local: &LocalSessions, waiting: &[SessionId]) -> Result<bool> {
         let mut is_made = false;
         for id in waiting {
@@ -206,7 +208,8 @@ impl Coordinator {
         Ok(is_made)
     }
 
-    /// Brings the store one session, again while it is changed here. It may end under another id.
+    /// Writes one session back to the store, and repeats while it changes here. It may end under another
+    /// id.
     async fn bring(self: &Arc<Self>, local: &LocalSessions, mut id: SessionId) -> Result<(SessionId, Fate)> {
         let mut hold = None;
         loop {
@@ -221,7 +224,7 @@ impl Coordinator {
             if let Some(end) = local.answered(&upload, brought) {
                 return Ok(end);
             }
-            // Changed faster than sent, it would never be there: from now on, calls on it wait.
+            // It changes faster than it can be sent: from now on, calls on it wait.
             id = local.moved(&id).unwrap_or(id);
             drop(hold.take());
             hold = Some(local.hold(&id));
@@ -229,11 +232,11 @@ impl Coordinator {
     }
 }
 
-/// A logout that the store cannot apply must not hold up the others.
+/// A logout that the store refuses must not hold up the others.
 fn ignore_refusals<T>(result: Result<T>) -> Result<()> {
     match result {
         Err(error @ (Error::Corrupt { .. } | Error::Refused(_) | Error::Invalid(_))) => {
-            tracing::warn!(%error, "a logout cannot be applied to the store");
+            tracing::warn!(%error, "the store refused a logout");
             Ok(())
         }
         result => result.map(drop),

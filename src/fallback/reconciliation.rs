@@ -1,18 +1,18 @@
-//! What became of the sessions that were kept while the store was away.
+//! What became of the sessions that were kept during an outage.
 
 use crate::model::{Refusal, SessionId};
 
-/// What became of all that was kept while the store was away.
+/// What became of all sessions and logouts that were kept during an outage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reconciled {
-    /// Logouts and deletions that were applied, a log-out everywhere as one.
+    /// How many logouts and deletions were applied. Logging a user out everywhere counts as one.
     pub revoked: u64,
-    /// Sessions that the store has now as they were here.
+    /// Sessions that the store now has as they were here.
     pub imported: Vec<SessionId>,
-    /// Sessions that are gone: deleted or expired in the store meanwhile, or expired here.
+    /// Sessions that have ended: deleted or expired in the store meanwhile, or expired here.
     pub dropped: Vec<SessionId>,
-    /// Sessions of which the store has something else, which it keeps, and why.
+    /// Sessions in whose place the store kept another version or session, with its refusal.
     pub conflicts: Vec<(SessionId, Refusal)>,
 }
 

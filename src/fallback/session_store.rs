@@ -1,4 +1,4 @@
-//! What a service does with its sessions, while their store may be away.
+//! The operations on sessions whose store may be away.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -127,7 +127,7 @@ impl SessionStore for FallbackStore {
         let began = self.begin();
         let call = |place: Place, store: Arc<dyn SessionStore>| -> PendingCall<'_, Result<Rotated>> {
             let rotation = rotation.clone();
-            // In this process a rotation also changes under which id the store knows the session.
+            // A rotation in this process also changes the id under which the store knows the session.
             match self.coordinator.local.as_ref().filter(|_| place == Place::Local) {
                 Some(local) => {
                     Box::pin(async move { local.rotate(session, rotation, self.operation_id, &*self.store) })
@@ -182,7 +182,8 @@ impl SessionStore for FallbackStore {
         let id = session.id();
         let mut ids = vec![id.clone()];
         ids.extend(self.stale_cache(|cache| cache.led_to(id)).flatten());
-        // Whether or not it can be deleted there, this process no longer answers with it; nor with what is read meanwhile.
+        // Whether or not the store can delete it, this process no longer answers with it, nor with a copy that is read
+        // meanwhile.
         self.stale_cache(|cache| cache.forget(id));
         let deleted = self.delete_at(session, &ids).await;
         self.stale_cache(|cache| cache.forget(id));
@@ -272,7 +273,7 @@ impl SessionStore for FallbackStore {
         self.store.check_id(id, user, from)
     }
 
-    /// While the store is away, what the policy has of its own is still served.
+    /// While the store is away, the policy may still serve some calls.
     async fn health(&self) -> Health {
         let coordinator = &self.coordinator;
         let health = if coordinator.is_closed() || coordinator.breaker.is_closed() {

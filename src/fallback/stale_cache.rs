@@ -10,7 +10,7 @@ use crate::model::{
     Status, TestClock, Version, now_ms,
 };
 
-/// Sessions as this process saw them last: a bounded number of them, the least used go.
+/// Sessions as this process saw them last: a bounded number; the least used are dropped.
 #[derive(Debug)]
 pub(crate) struct StaleCache {
     seen: Mutex<Seen>,
@@ -22,7 +22,8 @@ pub(crate) struct StaleCache {
 struct Seen {
     by_id: Cache<SessionId, Trace>,
     by_connection: Cache<String, SessionId>,
-    /// When a user was logged out everywhere: what a call that began before then reads of their sessions is over.
+    /// When a user was logged out everywhere. A call that began before must not store what it reads of their
+    /// sessions.
     logged_out: Cache<String, Instant>,
 }
 
@@ -35,10 +36,11 @@ enum Trace {
         /// Changes that were sent and not answered.
         unsure: Vec<OperationId>,
     },
-    /// It was deleted or left behind by a call that ended then: what a call that began before then reads of it is over.
+    /// A call deleted or rotated it, and ended at this instant. A call that began before must not store what it reads
+    /// of it.
     Forgotten {
         at: Instant,
-        /// The id that it was left for, by a rotation.
+        /// The new id, if it was rotated.
         led_to: Option<SessionId>,
     },
 }
@@ -54,12 +56,12 @@ impl StaleCache {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When a call begins.
+    /// The instant at which a call begins.
     pub(crate) fn instant(&self) -> Instant {
         Instant::now(self.clock.as_ref())
     }
 
-    /// A call that began at an instant read a session, or saved it as it is here.
+    /// Stores a session that a call read or saved. The call began at this instant.
     pub(crate) fn keep(&self, session: &Session, began: Instant) {
         let mut seen = self.seen();
         let is_logged_out =
@@ -76,7 +78,7 @@ impl StaleCache {
         }
     }
 
-    /// The store has a session at a version now, which was here as told, and this process had no copy of it.
+    /// Stores a session that is now at this version in the store, and of which this process had no copy.
     pub(crate) fn replace(&self, session: &Session, version: Version) {
         if session.version == version {
             self.seen().put(session.clone(), self.instant());
@@ -85,7 +87,7 @@ impl StaleCache {
         }
     }
 
-    /// A session was ended, by an id that it has or that it left a moment ago.
+    /// Forgets a session that was ended, by its id or by one that it left a moment ago.
     pub(crate) fn forget(&self, id: &SessionId) {
         let at = self.instant();
         let mut seen = self.seen();
@@ -96,7 +98,7 @@ impl StaleCache {
         seen.by_id.insert(id.clone(), Trace::Forgotten { at, led_to });
     }
 
-    /// A session left an id for another.
+    /// Records that a session left an id for another.
     pub(crate) fn moved(&self, from: &SessionId, to: &SessionId) {
         let trace = Trace::Forgotten { at: self.instant(), led_to: Some(to.clone()) };
         self.seen().by_id.insert(from.clone(), trace);
@@ -116,7 +118,7 @@ impl StaleCache {
         }
     }
 
-    /// The sessions of a user, but for one.
+    /// The sessions of a user, except one.
     pub(crate) fn of_user(&self, user: &str, keep: Option<&SessionId>) -> Vec<SessionId> {
         self.seen().of_user(user, keep)
     }
@@ -138,13 +140,13 @@ impl StaleCache {
         Some((Session { origin: Origin::Stale { age }, ..*session }, unsure))
     }
 
-    /// A change of a session was sent and not answered.
+    /// Records that a change of a session was sent and not answered.
     pub(crate) fn note_unsure(&self, id: &SessionId, operation: OperationId) {
         let mut seen = self.seen();
         let id = seen.led_to(id).unwrap_or_else(|| id.clone());
         let mut unsure = seen.unsure(&id);
         if let Some(Trace::Session { session, at, .. }) = seen.by_id.peek(&id).cloned() {
-            // A session remembers no more of them.
+            // A session keeps no more of them.
             if unsure.len() == RecentChanges::default().len() {
                 unsure.remove(0);
             }
@@ -158,7 +160,7 @@ impl StaleCache {
         self.find(&id).filter(|session| session.connection() == Some(connection))
     }
 
-    /// A refresh moved the times of a session.
+    /// Updates the times of a session after a refresh.
     pub(crate) fn refreshed(&self, id: &SessionId, refreshed: &Refreshed) {
         self.amend(id, &refreshed.id, refreshed.version, refreshed.version, |session| {
             session.times.last_active = refreshed.last_active_ms;
@@ -166,14 +168,14 @@ impl StaleCache {
         });
     }
 
-    /// A patch changed a session.
+    /// Updates a session after a patch.
     pub(crate) fn patched(&self, id: &SessionId, patched: &Patched) {
         self.amend(id, &patched.id, patched.version_before(), patched.version, |session| {
             patched.apply(session);
         });
     }
 
-    /// A session got a connection, and another may have lost it.
+    /// Updates a session that got a connection. Another may have lost it.
     pub(crate) fn bound(&self, id: &SessionId, binding: &Binding, bound: &Bound) {
         if let Some(loser) = &bound.taken_from {
             self.forget(loser);
@@ -187,14 +189,15 @@ impl StaleCache {
         });
     }
 
-    /// A session lost its connection: at which version it is now, nobody said.
+    /// Forgets a session that lost its connection: its new version is unknown.
     pub(crate) fn unbound(&self, id: &SessionId) {
         let mut seen = self.seen();
         let led_to = seen.led_to(id);
         seen.by_id.remove(led_to.as_ref().unwrap_or(id));
     }
 
-    /// Makes a change of the store's in the copy too, if that is of the version before; else the copy is out of date.
+    /// Applies a change of the store to the copy, if the copy is at the version before; otherwise the copy is
+    /// outdated.
     fn amend(
         &self,
         id: &SessionId,
@@ -219,7 +222,7 @@ impl StaleCache {
 }
 
 impl Seen {
-    /// What was sent may still happen, whatever was read since.
+    /// A change that was sent may still happen, whatever was read since.
     fn unsure(&self, id: &SessionId) -> Vec<OperationId> {
         match self.by_id.peek(id) {
             Some(Trace::Session { unsure, .. }) => unsure.clone(),

@@ -1,4 +1,4 @@
-//! A store that goes on while another is away.
+//! A store that keeps working while another is away.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use crate::fallback::policy::FallbackStats;
 use crate::model::{NodeIdentity, OperationId};
 use crate::store::session_store::SessionStore;
 
-/// A store that goes on while another, mostly a [`RedisStore`](crate::RedisStore), is away, as its
-/// [`FallbackPolicy`](crate::fallback::FallbackPolicy) says. A clone is another handle of the same store.
+/// A store that keeps working while another, usually a [`RedisStore`](crate::RedisStore), is away. Its
+/// [`FallbackPolicy`](crate::fallback::FallbackPolicy) says how. A clone is another handle of the same
+/// store.
 ///
-/// A circuit breaker finds out: after some failures in a row it opens, and calls no longer wait for the store. In the
-/// background one probe at a time then makes a session of its own and deletes it, until that works. What failures are:
-/// no connection, no answer before the deadline, an error of the server. A refusal is an answer.
+/// A circuit breaker detects the outage: after some failures in a row it opens, and calls no longer wait for the
+/// store. Then one background probe at a time creates a session and deletes it, until that works. Failures are: no
+/// connection, no answer before the deadline, an error of the server. A refusal is an answer.
 ///
 /// ```no_run
 /// use cloakroom::{RedisStore, SessionStore};
@@ -33,9 +34,10 @@ use crate::store::session_store::SessionStore;
 #[derive(Clone)]
 pub struct FallbackStore {
     pub(crate) coordinator: Arc<Coordinator>,
-    /// Of all calls through this handle.
+    /// The operation id of all calls through this handle.
     pub(crate) operation_id: Option<OperationId>,
-    /// The node that makes all calls through this handle: they go to the store, for only that knows who is fenced.
+    /// The node that makes all calls through this handle. They go to the store, because only the store knows which
+    /// node is fenced.
     pub(crate) identity: Option<NodeIdentity>,
     /// The store, under this handle's operation id and for its node.
     pub(crate) store: Arc<dyn SessionStore>,
@@ -53,7 +55,7 @@ impl FallbackStore {
         Self { coordinator: Arc::new(coordinator), operation_id: None, identity: None, store }
     }
 
-    /// Whether the store is there, and what was done while it was not.
+    /// Returns the state of the breaker, and what this store did during outages.
     #[must_use]
     pub fn stats(&self) -> FallbackStats {
         self.coordinator.stats()

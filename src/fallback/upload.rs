@@ -1,4 +1,4 @@
-//! One step that brings the store nearer to what is kept here.
+//! One step that writes a kept session back to the store.
 
 use crate::fallback::base::Base;
 use crate::fallback::reconciliation::Fate;
@@ -8,12 +8,12 @@ use crate::model::{
 };
 use crate::store::Store;
 
-/// One step that brings the store nearer to what is kept here. Sent again, it happens once.
+/// One step that writes a kept session back to the store. If it is retried, it happens once.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    /// Under which the store has the session when this is done.
+    /// The session's id in the store after this step.
     pub(crate) id: SessionId,
-    /// What was here when it was made.
+    /// The session here when the step was made.
     export: Export,
     pub(crate) step: Step,
     operation: OperationId,
@@ -21,26 +21,26 @@ pub(crate) struct Upload {
 
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// A session that was made here, or changed.
+    /// Imports a session that was made or changed here.
     Import(Option<Base>),
-    /// One that was only used here is used there.
+    /// Refreshes a session that was only used here.
     Use,
-    /// One that was rotated here is rotated there.
+    /// Rotates a session that was rotated here.
     Rotation(Base),
 }
 
-/// What an upload came to.
+/// The result of an upload.
 #[derive(Debug)]
 pub(crate) enum Brought {
-    /// The store has what was sent, at this version.
+    /// The store has the session as it was sent, at this version.
     There(Version),
-    /// It is at this version by changes of this process, of which that was not sure until now.
+    /// The session is at this version by changes of this process that were unsure until now.
     Ours(Version),
-    /// It has the session under its new id, with changes of another.
+    /// The store has the session under its new id, with another's changes.
     Changed(Version),
-    /// It has no such session.
+    /// The store has no such session.
     Missing,
-    /// It refused.
+    /// The store refused.
     Refused(Refusal),
 }
 
@@ -56,8 +56,8 @@ impl Upload {
         Self::new(export, step)
     }
 
-    /// The session without its connection, as the version before the one that it is at; `None` if there was none since
-    /// what the store has.
+    /// The session without its connection, one version below its present one; `None` if the store has no lower
+    /// version.
     pub(crate) fn aside(export: Export, base: &Base) -> Option<Self> {
         let Export { mut session, mut changes } = export;
         let version = session.version().get() - 1;
@@ -80,7 +80,7 @@ impl Upload {
         self.export.session()
     }
 
-    /// Whether a session is still as it was sent.
+    /// Whether a session here is still as it was sent.
     pub(crate) fn is_of(&self, record: &Record) -> bool {
         let session = self.session();
         record.version == session.version().get() && record.last_active == session.last_active_ms()
@@ -122,7 +122,8 @@ impl Upload {
         }
     }
 
-    /// If the session was changed there, the store's wins, under the new id, which is what the client has.
+    /// If the session was changed in the store, the store's version wins, under the new id, because the
+    /// client has that.
     async fn rotate(&self, store: &dyn Store, base: &Base) -> Result<Brought> {
         let rotation = Rotation::new().new_id(self.id.clone()).keep_deadline();
         let rotation = match self.session().user() {
@@ -132,7 +133,7 @@ impl Upload {
         let (found, own_changes) =
             match store.with_operation_id(self.operation).rotate(&base.id, rotation).await {
                 Ok(rotated) if !rotated.by_another => (Some(rotated.session), rotated.own_changes),
-                // It may have been this very rotation, long ago.
+                // This very rotation may have happened long ago.
                 Ok(_) | Err(Error::Refused(Refusal::Missing | Refusal::Rotated { .. })) => {
                     (store.get_fresh(&self.id).await?, 1)
                 }
@@ -143,7 +144,8 @@ impl Upload {
         };
         let version = found.version();
         if version.get() == base.version.get() + own_changes {
-            // By more than was changed here, it would be older here; and what a rotation changed besides, it did not there.
+            // After any other change in the store, the session here would be older. The attributes that the rotation
+            // changed here are not changed there.
             let is_as_here = own_changes == 1 && self.is_as_here(&found);
             return Ok(if is_as_here { Brought::There(version) } else { Brought::Ours(version) });
         }
@@ -151,7 +153,7 @@ impl Upload {
         Ok(ours.map_or(Brought::Changed(version), Brought::Ours))
     }
 
-    /// Whether a session that was rotated there needs no import to be as it is here; or gets one, for it was changed here since.
+    /// Whether the session in the store, after the rotation there, is as the one here; otherwise it needs an import.
     fn is_as_here(&self, there: &Session) -> bool {
         let here = self.session();
         here.version > there.version
@@ -161,7 +163,7 @@ impl Upload {
                 && here.extensions == there.extensions)
     }
 
-    /// The version that the store is at, if all changes above another one were made by this process.
+    /// The session's version in the store, if this process made all changes above a given version.
     async fn ours(
         &self,
         store: &dyn Store,
@@ -184,7 +186,8 @@ impl Upload {
     }
 }
 
-/// What an error of the store makes of a session. One that means that the store is away ends the work for now.
+/// Turns an error of the store into a result. An error that means that the store is away ends the work for
+/// now.
 fn refused(error: Error) -> Result<Brought> {
     match error {
         Error::Refused(Refusal::Missing | Refusal::Gone | Refusal::Rotated { to: None }) => {
@@ -192,7 +195,7 @@ fn refused(error: Error) -> Result<Brought> {
         }
         Error::Refused(refusal) => Ok(Brought::Refused(refusal)),
         error @ (Error::Corrupt { .. } | Error::Invalid(_) | Error::Value { .. }) => {
-            tracing::warn!(%error, "a session that was kept cannot be brought to the store");
+            tracing::warn!(%error, "the store refused a session that was kept during the outage");
             Ok(Brought::Missing)
         }
         error => Err(error),
@@ -200,7 +203,7 @@ fn refused(error: Error) -> Result<Brought> {
 }
 
 impl Brought {
-    /// What has become of the session, if this was the end of it here.
+    /// The fate of the session, if this was the end of it here.
     pub(crate) fn fate(self) -> Option<Fate> {
         match self {
             Self::There(_) | Self::Ours(_) => None,

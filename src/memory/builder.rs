@@ -1,4 +1,4 @@
-//! How a store in memory is configured.
+//! The configuration of a store in memory.
 
 use std::sync::atomic::AtomicBool;
 
@@ -9,7 +9,7 @@ use crate::memory::shards::Shards;
 use crate::memory::store::MemoryStore;
 use crate::model::{Error, Result, Rules, TestClock};
 
-/// How many sessions a store keeps if it is not told: a million of the usual size take about a gigabyte.
+/// How many sessions a store keeps by default: a million of the usual size take about a gigabyte.
 const SESSIONS: usize = 1_000_000;
 
 /// Configures a [`MemoryStore`].
@@ -28,16 +28,17 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// How many sessions there may be, live or expired and not reaped, at least 1. At that number the oldest expired one
-    /// makes way for a new one, which reports it; a live one never does, and `create` is refused with
-    /// [`Full`](crate::Refusal::Full). Defaults to 1,000,000.
+    /// How many sessions there may be, live or expired and not reaped, at least 1. At that number a new session
+    /// replaces the oldest expired one, and `create` reports it. It never replaces a live one: if all are live,
+    /// `create` is refused with [`Full`](crate::Refusal::Full). Defaults to 1,000,000.
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
         self.max_sessions = sessions;
         self
     }
 
-    /// A clock that stands in for the machine's, for tests of an application, with the feature `test-util`. Defaults to none.
+    /// A clock that replaces the machine's, for tests of an application, with the feature `test-util`. Defaults to
+    /// none.
     #[must_use]
     #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: TestClock) -> Self {
@@ -45,13 +46,13 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// The clock of the store that this one stands in for, if that has one.
+    /// The clock of the store that this one replaces during an outage, if it has one.
     pub(crate) fn clock_of(mut self, clock: Option<TestClock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Makes the store.
+    /// Builds the store.
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration.

@@ -1,4 +1,4 @@
-//! One call: it locks what it needs, and begins again until it has all of it.
+//! One call: it locks what it needs, and starts over until it has locked all of it.
 
 use std::sync::atomic::AtomicBool;
 
@@ -23,7 +23,7 @@ pub(crate) struct Memory {
     pub(crate) events: Events,
 }
 
-/// What a call answers that ends something: whether there was anything to end.
+/// The answer of a call that ends something: whether there was anything to end.
 pub(crate) fn was_there<T>(settled: Result<T>) -> Result<bool> {
     match settled {
         Err(Error::Refused(Refusal::Missing)) => Ok(false),
@@ -37,12 +37,12 @@ pub(crate) struct Call<'a> {
     pub(crate) memory: &'a Memory,
     pub(crate) rules: &'a Rules,
     pub(crate) now: u64,
-    /// Given by a caller who repeats a call. No reply gets lost in memory, so others need none.
+    /// Given by a caller that repeats a call. No reply gets lost in memory, so other calls need none.
     pub(crate) operation: Option<OperationId>,
     /// The node that makes the call as the owner of what it writes.
     pub(crate) identity: Option<&'a NodeIdentity>,
     reach: Reach,
-    /// What expired first when the store was full.
+    /// The session that expired first when the store was full.
     pub(crate) oldest: Option<SessionId>,
     /// Expired sessions that were in the way.
     pub(crate) reaped: Vec<Session>,
@@ -74,8 +74,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// A call of its own in the course of this one, at the same instant: what has expired for the one has for the other,
-    /// though the clock be set back between them.
+    /// A separate call within this one, at the same instant: what has expired for one has expired for the other, even
+    /// if the clock is set back between them.
     pub(crate) fn another(&self) -> Self {
         Self::at(self.now, self.memory, self.rules, self.operation)
     }
@@ -86,13 +86,13 @@ impl<'a> Call<'a> {
             .made_by(self.identity)
     }
 
-    /// The id of a session that was given none.
+    /// An id for a session that the caller gave none.
     pub(crate) fn new_id(&self) -> NewId {
         let scheme = self.rules.id_scheme;
         self.operation.map_or_else(|| scheme.random(), |operation| scheme.generate(&operation))
     }
 
-    /// Locks what goes by these names from the start, which saves a beginning.
+    /// Locks the shards of these names from the start, which saves starting over.
     pub(crate) fn reaching<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Self {
         for name in names.into_iter().filter(|name| !name.is_empty()) {
             self.reach = self.reach | self.memory.shards.reach(name);
@@ -106,8 +106,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Attempts until it has all that it needs. It comes to an end: each beginning holds more, or fewer sessions are in
-    /// the way.
+    /// Attempts until it has all that it needs. It ends, because each attempt holds more, or fewer sessions are in the
+    /// way.
     pub(crate) fn settle<T>(
         &mut self,
         mut attempt: impl FnMut(&Self, &mut LockedShards<'a>) -> Result<T, Halt>,
@@ -131,15 +131,15 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Its operation id, if a call that makes a session comes so late that a tombstone which was in its way may be gone.
+    /// Its operation id, if the call makes a session and comes so late that a tombstone in its way may be gone.
     pub(crate) fn stale(&self) -> Option<OperationId> {
         let operation = self.operation?;
         let waited = self.now.saturating_sub(self.began(&operation)?);
         (waited >= ms(self.rules.tombstone)).then_some(operation)
     }
 
-    /// A time from before a call under an operation id was first made. Under a clock that a test moves it is taken for the
-    /// first of its kind, unless it is known not to be.
+    /// A time from before a call under an operation id was first made. Under a test's clock the call counts as a first
+    /// attempt, unless it is known not to be.
     fn began(&self, operation: &OperationId) -> Option<u64> {
         if self.memory.clock.is_some() {
             return (!operation.is_of_a_repeat()).then_some(self.now);
@@ -147,8 +147,7 @@ impl<'a> Call<'a> {
         operation.made().map(|made| self.now.saturating_sub(ms(made.elapsed()) + 1))
     }
 
-    /// What is stored of a session that the call changed when it came first, and the version that it made, if it comes
-    /// again.
+    /// The record of a session that this call changed the first time, and the version that it made, if it is repeated.
     pub(crate) fn noted<'l>(
         &self,
         locked: &'l LockedShards<'a>,
@@ -171,8 +170,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The same for a call that acts on a session, under its new id if it was rotated. An id that was rotated away twice
-    /// leads nowhere. The attempt learns the id, and what it comes to is returned with it.
+    /// The same for a call that acts on a session, under its new id if it was rotated. An id that was rotated twice
+    /// leads nowhere. The attempt gets the id, and its result is returned with the id.
     pub(crate) fn settle_at<T>(
         &mut self,
         session: &dyn SessionRef,
@@ -194,7 +193,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The id of a session that the call changed. One that is repeated may have done so before it was rotated.
+    /// The present id of a session that the call changed. A repeated call may have changed it before a
+    /// rotation.
     fn id_by_now(&self, id: &SessionId) -> SessionId {
         if self.operation.is_none() {
             return id.clone();
@@ -206,7 +206,7 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// The session that expired first, if one has; a live one never makes way. None where there is room by now.
+    /// The session that expired first, if one has; a live one is never replaced. None if there is room by now.
     fn first_to_make_way(&self) -> Result<Option<SessionId>> {
         let Memory { shards, capacity, .. } = self.memory;
         match shards.first_to_expire() {

@@ -1,12 +1,12 @@
-//! Room for one more session.
+//! Finds room for one more session.
 
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
 use crate::memory::locked_shards::LockedShards;
 use crate::model::{Result, SessionId};
 
-/// Finds room for one more session: free, or else that of the returned one, which has expired and is locked with what it
-/// has. So it makes way in the same step in which the other comes, or not at all.
+/// Finds room for one more session: free room, or that of the returned session, which has expired and is locked with
+/// its entries. So the expired one is removed in the same step in which the other comes, or not at all.
 pub(crate) fn find(call: &Call<'_>, locked: &mut LockedShards<'_>) -> Result<Option<SessionId>, Halt> {
     if locked.reserve(call.memory.capacity) {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Events in memory, read: a task for each reader.
+//! Reads events in memory: one task per reader.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ impl EventStore for MemoryStore {
 
 fn read(store: &MemoryStore, from: EventsFrom, node: Option<String>) -> Result<EventStream> {
     if store.rules.events == 0 {
-        return Err(Error::invalid("events", "are not told by the rules of this store"));
+        return Err(Error::invalid("events", "are not turned on by the rules of this store"));
     }
     require_runtime()?;
     let read = match &from {

@@ -1,4 +1,5 @@
-//! What became of sessions, kept in order: of all partitions and nodes in one list, for there is one process.
+//! Events of sessions, in order. One list holds those of all partitions and nodes, because there is one
+//! process.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,22 +9,23 @@ use tokio::sync::watch;
 use crate::model::Event;
 use crate::store::meter::Beginning;
 
-/// How many a reader takes at once.
+/// How many events a reader takes at once.
 pub(crate) const AT_ONCE: usize = 256;
 
-/// The events of a store. A call tells while it holds the shards of the session, so they are in the order of the changes.
+/// The events of a store. A call writes them while it holds the shards of the session, so they are in the order of the
+/// changes.
 #[derive(Debug)]
 pub(crate) struct Events {
     kept: Mutex<Kept>,
-    /// How many there were so far, for whoever waits for the next.
+    /// How many there were so far, for readers that wait for the next.
     count: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Kept {
-    /// Each with the node that the session was at before, and when it was told.
+    /// Each event with the session's node before, and when it was written.
     told: VecDeque<(Event, String, Beginning)>,
-    /// How many there were so far, those that are gone included.
+    /// How many there were so far, including dropped ones.
     count: u64,
 }
 
@@ -45,7 +47,7 @@ impl Events {
             kept.told.pop_front();
         }
         kept.count += 1;
-        // Under the lock, so that it never goes back.
+        // Set under the lock, so that it never goes back.
         self.count.send_replace(kept.count);
     }
 
@@ -54,7 +56,7 @@ impl Events {
         self.kept().count
     }
 
-    /// Changes with that.
+    /// A receiver of changes of that count.
     pub(crate) fn counts(&self) -> watch::Receiver<u64> {
         self.count.subscribe()
     }
@@ -64,8 +66,8 @@ impl Events {
         self.count.send_modify(|_| {});
     }
 
-    /// Those behind so many, up to a number of them: whether some of them are gone, how many were told with the last, and
-    /// those that concern a node, each with its place.
+    /// The events behind a count, up to a number of them: whether some were dropped, the count at the last one, and the
+    /// events that concern a node, each with its position.
     pub(crate) fn behind(&self, read: u64, node: Option<&str>) -> Batch {
         let kept = self.kept();
         let first = kept.count - kept.told.len() as u64;
@@ -89,6 +91,6 @@ impl Events {
 pub(crate) struct Batch {
     pub(crate) has_lagged: bool,
     pub(crate) read: u64,
-    /// Each with its place, and when it was told.
+    /// Each event with its position, and when it was written.
     pub(crate) events: Vec<(u64, Event, Beginning)>,
 }

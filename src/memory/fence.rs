@@ -1,10 +1,10 @@
-//! Who may write as the owner of a session; `lua/lib/lease.lua` in memory.
+//! Whether a node may write to a session; `lua/lib/lease.lua` in memory.
 
 use crate::memory::call::Call;
 use crate::memory::halt::{Halt, fenced};
 use crate::memory::locked_shards::LockedShards;
 
-/// Whether the node that makes a call may write as the owner of a session that is at `node` or comes there.
+/// Whether the node that makes a call may write to a session that is at `node` or comes there.
 pub(crate) fn fence(call: &Call<'_>, locked: &LockedShards<'_>, node: &str) -> Result<(), Halt> {
     let Some(identity) = call.identity else {
         return Ok(());

@@ -7,19 +7,19 @@ use crate::model::{OperationId, Refusal, SessionId};
 /// Why an attempt ended before it wrote anything.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// It has to hold these shards too.
+    /// The call must hold these shards too.
     Need(Reach),
     /// The session has this id now.
     Rotated(SessionId),
     /// This expired session is in the way.
     Reap(SessionId),
-    /// The user has far too many sessions: these go first.
+    /// The user has far too many sessions: remove these first.
     Remove(String, Vec<SessionId>),
-    /// The store has as many sessions as it may, and none is known that could make way.
+    /// The store is full, and no session is known that could be replaced.
     Full,
-    /// What is stored cannot tell whether the call under this id has happened.
+    /// The stored data does not prove whether the call under this id has happened.
     Unsure(OperationId),
-    /// The caller's to know.
+    /// The caller gets this refusal.
     Refused(Refusal),
 }
 
@@ -28,7 +28,7 @@ pub(crate) fn missing() -> Halt {
     Halt::Refused(Refusal::Missing)
 }
 
-/// A login left the id for one that is not told.
+/// A login gave the session an id that is not revealed.
 pub(crate) fn left() -> Halt {
     Halt::Refused(Refusal::Rotated { to: None })
 }
@@ -38,7 +38,7 @@ pub(crate) fn departed(departure: &Departure) -> Halt {
     Halt::Refused(Refusal::Departed { place: departure.place.clone() })
 }
 
-/// That a node does not hold its lease, or not the session.
+/// The node no longer holds its lease, or the session is another node's.
 pub(crate) fn fenced() -> Halt {
     Halt::Refused(Refusal::Fenced)
 }

@@ -8,8 +8,8 @@ use crate::model::SessionId;
 /// A session and its time of creation.
 pub(crate) type Entry = (u64, SessionId);
 
-/// The sessions of a user or node, by their time of creation: at least one. Most users have no more, and a set has room
-/// for eleven.
+/// The sessions of a user or node, by their time of creation: at least one. Most users have no more, and a set would
+/// allocate room for eleven.
 #[derive(Debug)]
 pub(crate) enum Index {
     One(Entry),
@@ -24,7 +24,7 @@ impl Index {
         }
     }
 
-    /// Removes an entry, and tells whether none is left.
+    /// Removes an entry, and returns whether none is left.
     pub(crate) fn remove(&mut self, entry: &Entry) -> bool {
         match self {
             Self::One(one) => one == entry,
@@ -42,7 +42,7 @@ impl Index {
         }
     }
 
-    /// When the newest of them was made.
+    /// When the newest session was created.
     pub(crate) fn newest(&self) -> u64 {
         match self {
             Self::One((created_at, _)) => *created_at,
@@ -54,7 +54,7 @@ impl Index {
         self.after(None)
     }
 
-    /// Those behind an entry, or all.
+    /// The entries behind one, or all.
     pub(crate) fn after(&self, last: Option<&Entry>) -> impl Iterator<Item = &Entry> {
         let start = last.map_or(Bound::Unbounded, Bound::Excluded);
         let (one, many): (_, Option<btree_set::Range<'_, Entry>>) = match self {

@@ -1,4 +1,4 @@
-//! Who holds a node's name, and until when.
+//! The lease of a node in memory.
 
 use crate::model::{NodeIdentity, is_held};
 
@@ -9,7 +9,7 @@ pub(crate) struct Lease {
     pub(crate) deadline: u64,
     /// Until when the node is listed.
     pub(crate) kept_until: u64,
-    /// How long it was when it was renewed.
+    /// Its length when it was renewed.
     pub(crate) length: u64,
 }
 

@@ -1,4 +1,4 @@
-//! How many sessions a user may have; `lua/lib/limit.lua` in memory.
+//! The session limit per user; `lua/lib/limit.lua` in memory.
 
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
@@ -12,9 +12,9 @@ use crate::model::{
 /// Index entries looked at in one call.
 const SCAN: usize = 1000;
 
-/// Whom to evict for one more session of a user, all of them locked with what they have. Expired sessions do not
-/// count. A user with more than [`SCAN`] entries is cleared first, by batches: of expired ones if there are, else of
-/// sessions that any count would evict.
+/// The sessions to evict for one more session of a user, all of them locked with their entries. Expired sessions do
+/// not count. If a user has more than [`SCAN`] entries, batches are removed first: of expired sessions if there are
+/// any, otherwise of sessions that any count would evict.
 pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> Result<Vec<SessionId>, Halt> {
     let Some((limit, policy)) = call.rules.limit.filter(|_| !user.is_empty()) else {
         return Ok(Vec::new());
@@ -48,12 +48,12 @@ pub(crate) fn admit(call: &Call<'_>, locked: &LockedShards<'_>, user: &str) -> R
     Ok(live)
 }
 
-/// Evicts those whom [`admit`] named.
+/// Evicts the sessions that [`admit`] named.
 pub(crate) fn evict(call: &Call<'_>, locked: &mut LockedShards<'_>, victims: Vec<SessionId>) -> Vec<Removed> {
     victims.into_iter().map(|id| removal::remove_one(call, locked, id, Ending::Evicted)).collect()
 }
 
-/// Refuses entries that are more than allowed, or larger. What is over a limit that was lowered may shrink.
+/// Refuses entries that are too many or too large. A session above a lowered limit may still shrink.
 pub(crate) fn limit_entries(call: &Call<'_>, record: &Record, body: &[u8]) -> Result<(), Halt> {
     let (entries, before) = (count_entries(body), count_entries(&record.body));
     let is_large = body.len() > call.rules.session_bytes && body.len() > record.body.len();

@@ -1,6 +1,6 @@
-//! The shards that a call holds, and all that it does to them; `lua/lib/session.lua` in memory.
+//! The shards that a call holds, and everything that it does to them; `lua/lib/session.lua` in memory.
 //!
-//! Records go in and come out with all of their index entries, so neither is ever without the other.
+//! A record goes in and comes out with all its index entries, so neither is ever without the other.
 
 use std::collections::hash_map::Entry as MapEntry;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::memory::shards::Shards;
 use crate::memory::sync::MutexGuard;
 use crate::model::{Selector, SessionId};
 
-/// How many lapsed leftovers one that comes clears away: more than one, so they do not pile up.
+/// How many lapsed leftovers a new one removes: more than one, so that they do not pile up.
 const SWEPT: usize = 2;
 
 const ASKS_FIRST: &str = "a call asks for what it touches before it touches it";
@@ -28,7 +28,7 @@ pub(crate) struct LockedShards<'a> {
     /// In the order of the shards' numbers. Most calls hold one, which takes no allocation.
     first: Option<MutexGuard<'a, Shard>>,
     others: Vec<MutexGuard<'a, Shard>>,
-    /// How many sessions there is room for that the call may put in: for those that it took out, and what it reserved.
+    /// How many sessions the call may insert: as many as it took out and reserved.
     rooms: usize,
 }
 
@@ -52,14 +52,14 @@ impl<'a> LockedShards<'a> {
         self.first.iter().chain(&self.others).map(|guard| &**guard)
     }
 
-    /// Makes sure that what the call is about to touch is locked, or lets it begin again with that.
+    /// Makes sure that the call has locked what it is about to touch, or lets it start over with that.
     pub(crate) fn need<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<(), Halt> {
         let wanted = names.into_iter().filter(|name| !name.is_empty()).map(|name| self.shards.reach(name));
         let wanted = wanted.fold(Reach::default(), |one, other| one | other);
         if self.reach.covers(wanted) { Ok(()) } else { Err(Halt::Need(wanted)) }
     }
 
-    /// All that a session has.
+    /// Makes sure that all entries of a session are locked.
     pub(crate) fn need_session(&self, id: &SessionId, record: &Record) -> Result<(), Halt> {
         self.need([id.as_str(), record.user.as_str(), record.connection.as_str(), record.node.as_str()])
     }
@@ -84,13 +84,13 @@ impl<'a> LockedShards<'a> {
         guard.expect(ASKS_FIRST)
     }
 
-    /// What is under an id. A leftover that speaks no longer is not there.
+    /// The record under an id. A leftover that no longer counts is absent.
     pub(crate) fn record(&self, id: &SessionId, now: u64) -> Option<&Record> {
         let record = self.shard(id.as_str()).records.get(id)?;
         (!record.is_silent(now)).then_some(record)
     }
 
-    /// The live session with an id, or how the call goes on without.
+    /// The live session with an id, or how the call goes on without it.
     pub(crate) fn live(&self, id: &SessionId, now: u64) -> Result<&Record, Halt> {
         self.need([id.as_str()])?;
         let record = self.record(id, now).ok_or_else(missing)?;
@@ -103,7 +103,7 @@ impl<'a> LockedShards<'a> {
         }
     }
 
-    /// The other live session that has a connection. An expired one is to be reaped first.
+    /// The other live session that has a connection. An expired one must be reaped first.
     pub(crate) fn holder(
         &self,
         connection: &str,
@@ -122,7 +122,7 @@ impl<'a> LockedShards<'a> {
         }
     }
 
-    /// Which session has a connection.
+    /// The session that has a connection.
     pub(crate) fn pointer(&self, connection: &str) -> Option<&SessionId> {
         self.shard(connection).connections.get(connection)
     }
@@ -149,7 +149,7 @@ impl<'a> LockedShards<'a> {
         self.shard_mut(node).leases.remove(node);
     }
 
-    /// Forgets the nodes that were listed for as long as each of them wanted, in all shards that are held.
+    /// Forgets, in all held shards, the nodes that were listed for as long as each wanted.
     pub(crate) fn forget_nodes(&mut self, now: u64) {
         for shard in self.first.iter_mut().chain(&mut self.others) {
             shard.leases.retain(|_, lease| lease.kept_until > now);
@@ -163,10 +163,11 @@ impl<'a> LockedShards<'a> {
         reserved
     }
 
-    /// Puts a session in, with its index entries, where there is room for it. There is none with this id.
+    /// Inserts a session with its index entries. There must be room for it, and no session with this id.
     pub(crate) fn put(&mut self, id: SessionId, mut record: Record) {
         self.rooms -= 1;
-        // A copy that may wait of a session that was here goes when somebody finds one here.
+        // If a copy of an earlier session here may wait elsewhere, it is removed once its migration finds
+        // this one.
         if let Some(leftover) = self.shard(id.as_str()).records.get(&id)
             && leftover.copies_until > self.now
         {
@@ -210,7 +211,7 @@ impl<'a> LockedShards<'a> {
         record
     }
 
-    /// Takes a session out for good, and leaves word of it where a copy may wait.
+    /// Takes a session out for good, and leaves a trace if a copy may wait elsewhere.
     pub(crate) fn discard(&mut self, id: &SessionId) -> Record {
         let record = self.take(id);
         if let Some(word) = record.word(self.now) {
@@ -219,7 +220,7 @@ impl<'a> LockedShards<'a> {
         record
     }
 
-    /// Changes a session in its place: all but its user, connection, node and time of creation.
+    /// Changes a session in place: everything except its user, connection, node and time of creation.
     pub(crate) fn edit(&mut self, id: &SessionId, change: impl FnOnce(&mut Record)) -> &Record {
         let now = self.now;
         let shard = self.shard_mut(id.as_str());
@@ -236,7 +237,8 @@ impl<'a> LockedShards<'a> {
         &shard.records[id]
     }
 
-    /// Leaves a record under an id whose session was taken out, and clears some away that had their time.
+    /// Stores a leftover under an id whose session was taken out, and removes some leftovers whose time is
+    /// over.
     pub(crate) fn leave(&mut self, id: SessionId, leftover: Record) {
         let now = self.now;
         let shard = self.shard_mut(id.as_str());

@@ -1,7 +1,7 @@
-//! The store in memory: the rules of `lua/`, told once more in Rust.
+//! The store in memory: the rules of `lua/`, written once more in Rust.
 //!
-//! It works as the scripts do. A call names the shards that it touches and locks them; what it finds out to need besides
-//! makes it begin again with more. Nothing is written before the last refusal.
+//! It works as the scripts do. A call names the shards that it touches and locks them. If it finds that it needs more,
+//! it starts over with more. It writes nothing before the last refusal.
 
 pub(crate) mod builder;
 pub(crate) mod call;

@@ -1,8 +1,8 @@
-//! The last changes of a session, as its record notes them.
+//! The last changes of a session, as its record keeps them.
 
 use crate::model::{OperationId, RecentChanges};
 
-/// For so many milliseconds from its beginning on a call that is not said to be repeated is taken for the first of its kind.
+/// For this many milliseconds from its beginning, a call counts as a first attempt unless it says otherwise.
 const ALONE_MS: u64 = 100;
 
 /// The last four changes, with their times, none of which is before that of an older change.
@@ -10,26 +10,26 @@ const ALONE_MS: u64 = 100;
 pub(crate) struct NotedChanges {
     pub(crate) ids: RecentChanges,
     pub(crate) newest_at: u64,
-    /// The milliseconds from each change to the one before it, as far as they can be told; or that there was none.
+    /// The milliseconds from each change to the one before, as far as they fit; or a mark that there was none.
     pub(crate) gaps: [u16; 3],
 }
 
-/// There was no change before.
+/// Marks that there was no change before.
 const NO_GAP: u16 = u16::MAX;
 
 impl NotedChanges {
-    /// Of a session that is to be made at a time.
+    /// The changes of a session that is made at a given time.
     pub(crate) fn none(now: u64) -> Self {
         Self { ids: RecentChanges::default(), newest_at: now, gaps: [NO_GAP; 3] }
     }
 
-    /// Those that come with a session. They count as four, made when it comes: their times are those of another clock, and
-    /// one of them gives way to the import.
+    /// The changes that arrive with a session. They count as four changes at its arrival: their times come from another
+    /// clock, and the import replaces one of them.
     pub(crate) fn arriving(ids: RecentChanges, now: u64) -> Self {
         Self { ids, newest_at: now, gaps: [0; 3] }
     }
 
-    /// Notes a change, which makes a version.
+    /// Records a change, which makes a version.
     pub(crate) fn note(&mut self, operation: Option<OperationId>, version: u64, now: u64) {
         self.ids.rotate_right(1);
         self.ids[0] = bytes(operation);
@@ -40,19 +40,19 @@ impl NotedChanges {
         self.newest_at = at;
     }
 
-    /// Notes an import among the changes that came with a session, as `record_note_import` does.
+    /// Records an import among the changes that arrived with a session, as `record_note_import` does.
     pub(crate) fn note_import(&mut self, operation: Option<OperationId>) {
         self.ids[1] = bytes(operation);
     }
 
-    /// How many changes ago a call was, if it is noted.
+    /// How many changes ago a call was, if it is recorded.
     pub(crate) fn age_of(&self, operation: OperationId) -> Option<u64> {
         let age = self.ids.iter().position(|noted| noted == operation.as_bytes())?;
         Some(age as u64)
     }
 
-    /// Whether a call that is not noted may have happened all the same: four changes came since it began, or nobody knows
-    /// when it did.
+    /// Whether a call that is not recorded may still have happened: four changes came since it began, or its beginning
+    /// is unknown.
     pub(crate) fn may_have_lost(&self, operation: OperationId, began: Option<u64>, now: u64) -> bool {
         if self.gaps[2] == NO_GAP {
             return false;

@@ -1,11 +1,11 @@
-//! Which shards a call locks.
+//! The shards that a call locks.
 
 use std::ops::BitOr;
 
-/// How many shards there are at most: a [`Reach`] has a bit for each.
+/// The most shards: a [`Reach`] has a bit for each.
 pub(crate) const MOST_SHARDS: usize = 64;
 
-/// Shards, a bit each.
+/// A set of shards, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reach(pub(crate) u64);
 
@@ -22,13 +22,13 @@ impl Reach {
         other.0 & !self.0 == 0
     }
 
-    /// Where the guard of a shard is among the guards of this reach.
+    /// The position of a shard's guard among the guards of this reach.
     pub(crate) fn position(self, shard: usize) -> Option<usize> {
         let bit = 1 << shard;
         (self.0 & bit != 0).then(|| (self.0 & (bit - 1)).count_ones() as usize)
     }
 
-    /// In ascending order.
+    /// The shards in ascending order.
     pub(crate) fn shards(self) -> impl Iterator<Item = usize> {
         let mut left = self.0;
         std::iter::from_fn(move || {

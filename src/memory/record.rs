@@ -1,4 +1,4 @@
-//! What the store keeps under a session's id; `lua/lib/record.lua` in memory.
+//! The record that the store keeps under a session's id; `lua/lib/record.lua` in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::model::{
     Times, Version, decode_entries, ms,
 };
 
-/// Up to this many bytes it is quicker to decode entries than to share them.
+/// Up to this many bytes, decoding entries is faster than sharing them.
 const DECODED_AT_ONCE: usize = 1024;
 
-/// What the store keeps under a session's id.
+/// The record that the store keeps under a session's id.
 #[derive(Clone, Debug)]
 pub(crate) struct Record {
     pub(crate) kind: Kind,
@@ -28,16 +28,17 @@ pub(crate) struct Record {
     pub(crate) deadline: u64,
     pub(crate) last_active: u64,
     pub(crate) expires_at: u64,
-    /// When it goes, if nothing removes it before.
+    /// When it is removed, if nothing removes it before.
     pub(crate) stored_until: u64,
-    /// Until when a copy may wait elsewhere that was made under an earlier freeze; 0 for none.
+    /// Until when a copy that was made under an earlier freeze may wait elsewhere; 0 for none.
     pub(crate) copies_until: u64,
-    /// Of a leftover, until when it speaks. It is stored longer where a copy may wait: then it only says that its id is known.
+    /// Of a leftover: until when it counts. It is stored longer if a copy may wait elsewhere; then it only says that
+    /// its id is known.
     pub(crate) speaks_until: u64,
     pub(crate) user: SharedName,
     pub(crate) connection: SharedName,
     pub(crate) node: SharedName,
-    /// The entries as they are stored in Redis: one allocation, shared with whoever reads it.
+    /// The entries as they are stored in Redis: one allocation, shared with readers.
     pub(crate) body: Arc<[u8]>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) enum Kind {
 pub(crate) struct Departure {
     /// The migration, until it is cleaned up.
     pub(crate) task: Option<TaskId>,
-    /// When the freeze would have been over.
+    /// When the freeze would have ended.
     pub(crate) until: u64,
     pub(crate) place: String,
 }
@@ -69,7 +70,7 @@ impl Record {
         self.kind == Kind::Live
     }
 
-    /// Whether a leftover has had its time.
+    /// Whether the time of a leftover is over.
     pub(crate) fn has_lapsed(&self, now: u64) -> bool {
         !self.is_session() && self.stored_until <= now
     }
@@ -79,17 +80,17 @@ impl Record {
         !self.is_session() && self.speaks_until <= now
     }
 
-    /// Whether it is read and deleted, and not changed.
+    /// Whether it can be read and deleted but not changed.
     pub(crate) fn is_frozen(&self, now: u64) -> bool {
         self.freeze.as_ref().is_some_and(|freeze| !freeze.has_lapsed(now))
     }
 
-    /// Whether it is frozen by a task, on its way in this direction.
+    /// Whether this task froze it, moving in this direction.
     pub(crate) fn is_frozen_by(&self, task: TaskId, direction: Direction) -> bool {
         self.freeze.as_ref().is_some_and(|freeze| freeze.task == task && freeze.direction == direction)
     }
 
-    /// The end of the freeze of one that is on its way to or from another store; that is where it is in their list.
+    /// The end of its freeze, if it is on its way to or from another store: its score in the list of migrations.
     pub(crate) fn on_its_way(&self) -> Option<u64> {
         match &self.kind {
             Kind::Departed(departure) => departure.task.map(|_| departure.until),
@@ -97,12 +98,13 @@ impl Record {
         }
     }
 
-    /// The version that an operation made, if it is one of the last four changes: the call came twice.
+    /// The version that an operation made, if it is one of the last four changes: the call was repeated.
     pub(crate) fn version_of(&self, operation: Option<OperationId>) -> Option<u64> {
         Some(self.version - self.changes.age_of(operation?)?)
     }
 
-    /// Takes off what is over, as `record_unless_over` does: whoever writes a record does this first.
+    /// Removes a freeze that is over, as `record_unless_over` does. Every writer of a record does this
+    /// first.
     pub(crate) fn settle(&mut self, now: u64) {
         if self.copies_until <= now {
             self.copies_until = 0;
@@ -112,8 +114,8 @@ impl Record {
         }
     }
 
-    /// Ends its freeze. A copy of a session that stays may wait at the other place, or come there late: it could be stored
-    /// for as long as the session is now, and for that long this store does not forget the session.
+    /// Ends its freeze. If the session stays, a copy may wait at the other place or arrive there late. The copy could
+    /// be stored as long as the session is now, so this store remembers the session that long.
     pub(crate) fn end_freeze(&mut self) {
         if self.freeze.take().is_some_and(|freeze| freeze.direction == Direction::Outgoing) {
             self.copies_until = self.copies_until.max(self.stored_until);
@@ -133,8 +135,8 @@ impl Record {
         if self.deadline > 0 { expires_at.min(self.deadline) } else { expires_at }
     }
 
-    /// A new idle time begins, with another ttl and another lifetime if they are given; no lifetime: 0. It is no shorter
-    /// than what was left, unless those make it so.
+    /// Starts a new idle time, with another ttl and another lifetime if they are given; 0: no lifetime. It is never
+    /// shorter than the time that was left, unless the new ttl or lifetime makes it so.
     pub(crate) fn begin(&mut self, ttl: Option<u64>, lifetime: Option<u64>, now: u64, rules: &Rules) {
         let least = if ttl.is_some() { 0 } else { self.expires_at };
         if let Some(lifetime) = lifetime {
@@ -149,7 +151,7 @@ impl Record {
         self.reschedule(rules);
     }
 
-    /// Whoever changes a session uses it: notes that as a refresh does.
+    /// A change of a session is a use: records it as a refresh does.
     pub(crate) fn note_use(&mut self, now: u64, rules: &Rules) {
         if !rules.is_touch_due(self.last_active, self.expires_at, now) {
             return;
@@ -169,8 +171,8 @@ impl Record {
         self.keep(rules);
     }
 
-    /// It outlives the session by a grace, for a reaper to find, and copies of it that may wait. It is kept that long anew
-    /// only when less than half of the grace is left, as in Redis.
+    /// The record outlives the session by a grace, for a reaper to find, and copies that may wait elsewhere. It is
+    /// extended only when less than half of the grace is left, as in Redis.
     pub(crate) fn keep(&mut self, rules: &Rules) {
         let grace = ms(rules.grace);
         if self.stored_until * 2 < self.expires_at * 2 + grace || self.stored_until < self.copies_until {
@@ -186,7 +188,7 @@ impl Record {
         self.change(operation, now);
     }
 
-    /// Leaves the session to another node, without its connection.
+    /// Gives the session to another node, without its connection.
     pub(crate) fn hand_over(&mut self, node: &str, operation: Option<OperationId>, now: u64) {
         self.connection = SharedName::default();
         self.node = SharedName::new(node);
@@ -203,8 +205,9 @@ impl Record {
         }
     }
 
-    /// What stays under an id that was deleted or rotated away. Of an incoming copy it speaks as long as the copy would
-    /// have been stored, with the freeze: whoever goes on with its migration has to see that the delete was first.
+    /// The leftover under an id that was deleted or rotated. For an incoming copy it counts as long as the copy would
+    /// have been stored, and keeps the freeze: a process that continues the migration must see that the delete came
+    /// first.
     pub(crate) fn into_leftover(
         mut self,
         kind: Kind,
@@ -221,7 +224,7 @@ impl Record {
         self.strip()
     }
 
-    /// What stays of a session of which nothing is to be said but that it was here, and that only where a copy may wait.
+    /// The leftover of a session that only says that it was here; needed only if a copy may wait elsewhere.
     pub(crate) fn word(&self, now: u64) -> Option<Self> {
         let is_frozen = self.freeze.as_ref().is_some_and(|freeze| freeze.direction == Direction::Outgoing);
         if !is_frozen && self.copies_until <= now {
@@ -234,7 +237,7 @@ impl Record {
         Some(word.strip())
     }
 
-    /// How long a leftover speaks.
+    /// Sets how long a leftover counts.
     pub(crate) fn speak(&mut self, until: u64) {
         if self.copies_until <= until {
             self.copies_until = 0;
@@ -243,8 +246,8 @@ impl Record {
         self.stored_until = self.copies_until.max(until);
     }
 
-    /// What stays where a frozen session has gone from, as long as the session would have: nothing else says that the copy
-    /// is the session now.
+    /// The leftover of a departed session. It is stored as long as the session would have been: nothing else says that
+    /// the copy is the session now.
     pub(crate) fn into_departed(mut self) -> Self {
         if let Some(freeze) = self.freeze.take() {
             let Freeze { task, until, place, .. } = *freeze;
@@ -307,7 +310,7 @@ fn decode(body: &[u8]) -> (Arc<Entries>, Arc<Entries>) {
     (attributes.into(), extensions.into())
 }
 
-/// A copy of a session, made under a lock. What is large in it is decoded without.
+/// A copy of a session, made under a lock. Large entries are decoded after the lock is released.
 #[derive(Debug)]
 pub(crate) struct SessionCopy {
     session: Session,

@@ -1,4 +1,4 @@
-//! Sessions removed in the course of a call: those in its way, those above a limit, those whose time is over.
+//! Removes sessions during a call: those in its way, those above a limit, those whose time is over.
 
 use crate::memory::call::Call;
 use crate::memory::locked_shards::LockedShards;
@@ -12,8 +12,8 @@ impl Call<'_> {
         self.expire_if(id, |record, now| record.expires_at <= now).map(|record| record.session(id, now))
     }
 
-    /// Where nobody reaps, a session goes when its grace is over, as its key would in Redis: each that is made sees to one
-    /// of its shard.
+    /// If nobody reaps, a session is removed when its grace is over, as its key would be in Redis. Each new session
+    /// removes one of its shard.
     pub(crate) fn reap_lapsed_near(&self, made: &SessionId) {
         if let Some(id) = self.memory.shards.first_expired_near(made.as_str(), self.now) {
             self.another().expire_if(&id, |record, now| record.stored_until <= now);
@@ -24,7 +24,7 @@ impl Call<'_> {
         self.remove_if(id, is_due, make_way)
     }
 
-    /// Lets go of one session, live or expired, if it is as asked for.
+    /// Removes one session, live or expired, if it meets the condition.
     pub(crate) fn forget_if(self, id: &SessionId, is_so: impl Fn(&Record) -> bool) -> Option<Record> {
         self.remove_if(id, |record, _| is_so(record), |_, locked, id| locked.discard(id))
     }
@@ -44,11 +44,11 @@ impl Call<'_> {
             locked.need_session(id, record)?;
             Ok(Some(remove(call, locked, id)))
         });
-        // It is never refused.
+        // This is never refused.
         removed.ok().flatten()
     }
 
-    /// Removes those among some sessions that are still the user's, live or expired.
+    /// Removes those of the given sessions that are still the user's, live or expired.
     pub(crate) fn remove(mut self, user: &str, ids: Vec<SessionId>) -> Vec<Removed> {
         let removed = self.settle(|call, locked| {
             locked.need(ids.iter().map(SessionId::as_str).chain([user]))?;
@@ -64,14 +64,14 @@ impl Call<'_> {
     }
 }
 
-/// Removes one that has expired and is locked with all it has.
+/// Removes an expired session that is locked with all its entries.
 pub(crate) fn make_way(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Record {
     let record = locked.discard(id);
     call.tell(EventKind::Ended(Ending::Expired), id, &record, record.version);
     record
 }
 
-/// Removes a session that is locked with all it has, and leaves a tombstone.
+/// Removes a session that is locked with all its entries, and leaves a tombstone.
 pub(crate) fn remove_one(
     call: &Call<'_>,
     locked: &mut LockedShards<'_>,

@@ -1,4 +1,4 @@
-//! What a service does with its sessions, in memory.
+//! The operations on sessions in memory.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,8 +1,7 @@
 //! The shards, and which of them a call locks.
 //!
-//! A concurrent map from a crate would serve single keys. Here a call changes a session and the indexes that lead to it
-//! at one instant, so it locks several shards, always in ascending order, which keeps two calls from waiting for each
-//! other.
+//! A concurrent map from a crate would lock single keys. Here a call changes a session and its indexes at one instant,
+//! so it locks several shards. It locks them in ascending order, so that two calls never wait for each other.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -17,7 +16,7 @@ use crate::model::SessionId;
 pub(crate) struct Shards {
     each: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    /// How many sessions there are, live and expired, and those about to be put in.
+    /// How many sessions there are, live and expired, including those about to be inserted.
     stored: AtomicUsize,
 }
 
@@ -37,7 +36,7 @@ impl Shards {
         }
     }
 
-    /// Which shard has a session, user, connection or node.
+    /// The shard of a session, user, connection or node.
     pub(crate) fn shard_of(&self, name: &str) -> usize {
         // The remainder is below 64, so the cast loses nothing.
         (self.hasher.hash_one(name) % self.each.len() as u64) as usize
@@ -51,17 +50,17 @@ impl Shards {
         Reach(u64::MAX >> (MOST_SHARDS - self.each.len()))
     }
 
-    /// What the record of an id says, as it is now.
+    /// Looks at the record of an id.
     pub(crate) fn read<T>(&self, id: &SessionId, answer: impl FnOnce(&Record) -> T) -> Option<T> {
         self.guard(self.shard_of(id.as_str())).records.get(id).map(|record| answer(record))
     }
 
-    /// What expires first, each shard looked at after the other.
+    /// The session that expires first; it looks at one shard after the other.
     pub(crate) fn first_to_expire(&self) -> Option<(u64, SessionId)> {
         (0..self.each.len()).filter_map(|shard| self.guard(shard).expiry.first().cloned()).min()
     }
 
-    /// What expires first in the shard of a name, if it has expired.
+    /// The session that expires first in the shard of a name, if it has expired.
     pub(crate) fn first_expired_near(&self, name: &str, now: u64) -> Option<SessionId> {
         let shard = self.guard(self.shard_of(name));
         shard.expiry.first().filter(|(expires_at, _)| *expires_at <= now).map(|(_, id)| id.clone())
@@ -69,7 +68,8 @@ impl Shards {
 
     /// Locks one.
     pub(crate) fn guard(&self, shard: usize) -> MutexGuard<'_, Shard> {
-        // Nothing between the first and the last write of a call can panic, so what a poisoned lock holds is whole.
+        // Nothing between the first and the last write of a call can panic, so the data under a poisoned lock is
+        // whole.
         self.each[shard].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,7 +83,7 @@ impl Shards {
         self.stored.fetch_update(Ordering::SeqCst, Ordering::SeqCst, add).is_ok()
     }
 
-    /// Gives the room of so many sessions back.
+    /// Gives back the room of this many sessions.
     pub(crate) fn release(&self, rooms: usize) {
         if rooms > 0 {
             self.stored.fetch_sub(rooms, Ordering::SeqCst);

@@ -1,8 +1,8 @@
-//! A user, connection or node id, kept once for the record and the index.
+//! A user, connection or node id, stored once for the record and the index.
 
 use std::sync::Arc;
 
-/// A name that may be none.
+/// A name, or none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SharedName(Option<Arc<str>>);
 
@@ -11,7 +11,7 @@ impl SharedName {
         Self((!text.is_empty()).then(|| text.into()))
     }
 
-    /// Empty for none, as the index_fields of a session has it.
+    /// Empty for none, as in the index fields of a session.
     pub(crate) fn as_str(&self) -> &str {
         self.0.as_deref().unwrap_or_default()
     }
@@ -20,7 +20,7 @@ impl SharedName {
         self.0.as_ref()
     }
 
-    /// Takes another text, and keeps what it has if that is the same.
+    /// Takes another text, but keeps its own if that is the same.
     pub(crate) fn set(&mut self, text: &str) {
         if self.as_str() != text {
             *self = Self::new(text);

@@ -1,4 +1,4 @@
-//! What is stored, in the words of Redis.
+//! The stored data, in the form of Redis.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use crate::memory::store::MemoryStore;
 use crate::model::{Direction, Freeze, Result, Status, count_entries};
 use crate::stored::keys::Keys;
 
-/// What a store in memory keeps under a key.
+/// A value that a store in memory keeps under a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stored {
     /// A record, the session id of a connection, or the lease of a node.
     String(Vec<u8>),
-    /// Session ids with their scores, by score; or the nodes.
+    /// Session ids or nodes with their scores, ordered by score.
     SortedSet(Vec<(String, u64)>),
 }
 
 impl MemoryStore {
-    /// All that is stored, at one instant, under the names and in the form in which Redis has it for a namespace: to look
-    /// at in a test. It holds the whole store while it copies.
+    /// Returns all stored data at one instant, under the names and in the form that Redis has for a namespace. Use it
+    /// to look at the data in a test. It locks the whole store while it copies.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) for a namespace that Redis would not take.
+    /// [`Error::Invalid`](crate::Error::Invalid) for a namespace that a Redis store would refuse.
     pub fn snapshot(&self, namespace: &str) -> Result<BTreeMap<String, Stored>> {
         let keys = Keys::new(namespace)?;
         Ok(take(&self.memory, &keys))
     }
 }
 
-/// All that is stored, at one instant, under the keys of `README.md`.
+/// All stored data at one instant, under the same keys as in Redis.
 pub(crate) fn take(memory: &Memory, keys: &Keys) -> BTreeMap<String, Stored> {
     let now = crate::model::now_ms(memory.clock.as_ref());
     let locked = LockedShards::lock(&memory.shards, memory.shards.whole(), now);
@@ -80,7 +80,7 @@ fn add(snapshot: &mut BTreeMap<String, Stored>, keys: &Keys, shard: &Shard, now:
     }
 }
 
-/// Names are texts here, so keys are.
+/// Names are valid text here, so keys are too.
 fn text(key: Vec<u8>) -> String {
     String::from_utf8_lossy(&key).into_owned()
 }
@@ -89,7 +89,7 @@ fn scores<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Vec<(String, u64)
     entries.into_iter().map(|(score, id)| (id.as_str().to_owned(), *score)).collect()
 }
 
-/// A record as Redis has it where its changes were made a moment ago; docs/internals.md has the layout.
+/// A record as Redis has it if its changes were made a moment ago. docs/internals.md has the layout.
 fn encode(record: &Record) -> Vec<u8> {
     let (kind, rest): (u8, &[u8]) = match &record.kind {
         Kind::Live => (1, &record.body),
@@ -135,7 +135,8 @@ fn number_of(status: Status) -> u8 {
     }
 }
 
-/// What the body of a migrating record begins with: its freeze, or that copies may wait which were made under one.
+/// The block that the body of a migrating record begins with: its freeze, or the note that copies made under one
+/// may wait.
 fn encode_block(record: &Record) -> Vec<u8> {
     let (task, times, status, direction, place, node) = match record.freeze.as_deref() {
         Some(Freeze { task, until, span, status, direction, place, node }) => {

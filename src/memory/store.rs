@@ -14,7 +14,8 @@ use crate::store::{call_span, outcome};
 /// Sessions in the memory of one process: the same operations with the same meaning as in Redis, without a server. They
 /// end with the process. A clone is another handle of the same store.
 ///
-/// For a service that is one process, for tests, and as what a [`FallbackStore`](crate::fallback::FallbackStore) falls back to.
+/// Use it for a service that is one process, and for tests. A [`FallbackStore`](crate::fallback::FallbackStore) keeps
+/// its local sessions in one.
 ///
 /// ```
 /// use cloakroom::{MemoryStore, NewSession, SessionStore};
@@ -31,7 +32,7 @@ use crate::store::{call_span, outcome};
 pub struct MemoryStore {
     pub(crate) memory: Arc<Memory>,
     pub(crate) rules: Arc<Rules>,
-    /// Of all calls through this handle.
+    /// The operation id of all calls through this handle.
     pub(crate) operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle.
     pub(crate) identity: Option<NodeIdentity>,
@@ -42,7 +43,7 @@ impl MemoryStore {
         Self { memory: Arc::new(memory), rules: Arc::new(rules), operation_id: None, identity: None }
     }
 
-    /// Another handle of the same sessions, with other rules for what is done through it.
+    /// Returns another handle of the same sessions, with other rules for the calls through it.
     ///
     /// # Errors
     /// [`Error::Invalid`] names the rule and its limits.
@@ -57,9 +58,9 @@ impl MemoryStore {
         self.memory.shards.stored()
     }
 
-    /// Runs a call. It waits for nothing but other calls, which hold no lock for longer than they work.
+    /// Runs a call. It waits only for other calls, and they hold locks only while they work.
     ///
-    /// Nothing here waits, so a task that does nothing else would keep its thread from the others but for the budget.
+    /// Nothing here waits. Without the budget, a task that does nothing else would keep its thread from other tasks.
     pub(crate) async fn run<T>(
         &self,
         name: &'static str,
@@ -69,7 +70,7 @@ impl MemoryStore {
         self.run_now(name, call)
     }
 
-    /// Runs a call that asks for a session.
+    /// Runs a call that looks for a session.
     pub(crate) async fn search<T>(
         &self,
         name: &'static str,
@@ -79,7 +80,7 @@ impl MemoryStore {
         self.run_by(name, self.operation_id, outcome::of_search, call)
     }
 
-    /// Runs a call that ends something, and tells whether there was anything to end.
+    /// Runs a call that ends something, and returns whether there was anything to end.
     pub(crate) async fn end_one(
         &self,
         name: &'static str,
@@ -89,7 +90,7 @@ impl MemoryStore {
         self.run_by(name, self.operation_id, outcome::of_ending, call)
     }
 
-    /// The same without a word to the runtime.
+    /// The same, without yielding to the runtime.
     pub(crate) fn run_now<T>(
         &self,
         name: &'static str,
@@ -127,7 +128,7 @@ impl MemoryStore {
         Call::new(&self.memory, &self.rules, operation).made_by(self.identity.as_ref())
     }
 
-    /// The time by which its sessions live.
+    /// The clock by which its sessions expire.
     pub(crate) fn now_ms(&self) -> u64 {
         crate::model::now_ms(self.memory.clock.as_ref())
     }
@@ -137,7 +138,7 @@ impl MemoryStore {
         self.look(id, |_| ()).is_some()
     }
 
-    /// What the live session says that an id leads to.
+    /// Looks at the live session that an id leads to.
     pub(crate) fn look<T>(&self, id: &SessionId, answer: impl Fn(&Record) -> T) -> Option<T> {
         get::find(&self.call(None), id, |_, record| answer(record)).ok().flatten()
     }
@@ -159,15 +160,15 @@ impl MemoryStore {
         record.is_some_and(|record| matches!(record.kind, Kind::Deleted(Some(_))))
     }
 
-    /// What is under an id.
+    /// The record under an id.
     pub(crate) fn record(&self, id: &SessionId) -> Option<Record> {
         self.memory.shards.read(id, Record::clone)
     }
 
-    /// Sees to it that a session is at a later version than another.
+    /// Makes sure that a session is at a later version than this one.
     pub(crate) fn raise(&self, id: &SessionId, above: Version) {
         let raise = |record: &mut Record| record.version = record.version.max(above.get() + 1);
-        // One that is no longer live is at no version.
+        // A session that is no longer live has no version to raise.
         let _ = self.call(None).reaching([id.as_str()]).settle(|call, locked| {
             locked.live(id, call.now)?;
             locked.edit(id, raise);
@@ -182,7 +183,7 @@ impl MemoryStore {
         locked.shards().flat_map(|shard| &shard.expiry).map(|(_, id)| id.clone()).collect()
     }
 
-    /// Lets go of a session as if it had never been here, if it is as asked for.
+    /// Removes a session without a trace, if it meets the condition.
     pub(crate) fn forget(&self, id: &SessionId, is_so: impl Fn(&Record) -> bool) -> bool {
         self.call(None).forget_if(id, is_so).is_some()
     }

@@ -24,8 +24,8 @@ mod shuttled {
 
     use shuttle::rand::{Rng, thread_rng};
 
-    /// Decides which names share a shard, anew in each schedule: of shuttle's randomness, so that a schedule that is replayed
-    /// finds the same shards.
+    /// Decides which names share a shard, differently in each schedule. It uses shuttle's randomness, so a replayed
+    /// schedule finds the same shards.
     #[derive(Clone, Debug)]
     pub(crate) struct RandomState(u64);
 

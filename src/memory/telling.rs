@@ -1,16 +1,16 @@
-//! What a call tells of the sessions that it changes.
+//! Writes the events of a call.
 
 use crate::memory::call::Call;
 use crate::memory::record::Record;
 use crate::model::{Event, EventKind, SessionId, Version, some};
 
 impl Call<'_> {
-    /// Tells what becomes of a session that is locked, by what it has or had.
+    /// Writes an event of a locked session, with what it has or had.
     pub(crate) fn tell(&self, kind: EventKind, id: &SessionId, record: &Record, version: u64) {
         self.tell_from(kind, id, record, version, "");
     }
 
-    /// The same of one that was at a node before.
+    /// The same for a session that was at a node before.
     pub(crate) fn tell_from(
         &self,
         kind: EventKind,

@@ -1,4 +1,4 @@
-//! How a migration manager is configured.
+//! The configuration of a migration manager.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -39,11 +39,11 @@ impl fmt::Debug for MigrationManagerBuilder {
 }
 
 impl MigrationManagerBuilder {
-    /// What the two stores are called in what is stored: what a late caller is told of where a session went, and how
-    /// [`resume`](MigrationManager::resume) knows what is on its way between these two. All processes that move sessions
-    /// between them name them alike, and no two stores that differ have one name: a [`MemoryStore`](crate::MemoryStore) of each
-    /// process has one of its own, or a process would take for its own what another has on its way. Defaults to `local` and
-    /// `remote`.
+    /// The names of the two stores. A store records them: it gives them to late callers that ask where a session went,
+    /// and [`resume`](MigrationManager::resume) finds by them the sessions that are on their way between these two
+    /// stores. All processes that move sessions between two stores must use the same names, and different stores must
+    /// have different names. In particular, each process's own [`MemoryStore`](crate::MemoryStore) needs its own name;
+    /// otherwise a process would take another's migrations for its own. Defaults to `local` and `remote`.
     pub fn places(mut self, local: impl Into<String>, remote: impl Into<String>) -> Self {
         self.local.place = local.into();
         self.remote.place = remote.into();
@@ -56,29 +56,30 @@ impl MigrationManagerBuilder {
         self
     }
 
-    /// How many sessions are moved at once, 1 to 256. Defaults to 8.
+    /// How many sessions it moves at once, 1 to 256. Defaults to 8.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
     }
 
-    /// How long a session may be frozen, and how long a step is tried again while a store is away: 1 ms to an hour.
+    /// How long a session may be frozen, and how long a step is retried while a store is away: 1 ms to an hour.
     /// Defaults to 30 seconds.
     pub fn freeze(mut self, longest: Duration) -> Self {
         self.freeze = longest;
         self
     }
 
-    /// What becomes of a copy whose source has lost what it knew. Defaults to [`LostSource::Keep`]: what ends a session leaves
-    /// word at its source for as long as a copy could be stored, so where there is none, the copy is all that is left.
+    /// What to do with a copy whose source has lost its data. Defaults to [`LostSource::Keep`]: when a session ends,
+    /// its source keeps a trace for as long as a copy could be stored, so without a trace the copy is all that is left.
     pub fn lost_source(mut self, policy: LostSource) -> Self {
         self.lost_source = policy;
         self
     }
 
-    /// Is called with the end of each migration, those that [`resume`](MigrationManager::resume) finishes included: at
-    /// least once for each that moved to the other store, after a crash maybe more than once, with the same task id. Of one
-    /// that goes to another node nobody is told after a crash: submit it again. Defaults to none.
+    /// Called with the report of each migration that ends, also of those that [`resume`](MigrationManager::resume)
+    /// finishes. It is called at least once per session that moved to the other store; after a crash perhaps more than
+    /// once, with the same task id. After a crash, migrations to another node are not reported: submit them again.
+    /// Defaults to nothing.
     pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         self.on_report = Callback::new(on_report);
         self
@@ -96,7 +97,7 @@ impl MigrationManagerBuilder {
         }
         check_span(freeze)?;
         if local.place == remote.place {
-            return Err(Error::invalid("place", "is that of both stores"));
+            return Err(Error::invalid("place", "is the same for both stores"));
         }
         check_count("queue", queue, 10_000)?;
         check_count("workers", workers, 256)?;

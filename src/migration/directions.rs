@@ -1,4 +1,4 @@
-//! The two directions between two stores, and what all that moves sessions shares.
+//! The two directions between two stores, and the state that all workers share.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,17 +6,17 @@ use crate::background::callback::Callback;
 use crate::migration::task::{Destination, Job, MigrationTask, Report};
 use crate::migration::transfer::Transfer;
 
-/// What the workers, the drains and a resumption share.
+/// The state that the workers, the drains and a resumption share.
 pub(crate) struct Directions {
     pub(crate) to_remote: Transfer,
     pub(crate) to_local: Transfer,
     pub(crate) on_report: Callback<Report>,
-    /// Tasks that were not begun, once no more are.
+    /// The tasks that were not begun, once the manager begins no more.
     pub(crate) handed_back: Mutex<Option<Vec<MigrationTask>>>,
 }
 
 impl Directions {
-    /// Takes a task that is not to be begun, if none is any more.
+    /// Keeps back a task, if the manager begins no more tasks.
     pub(crate) fn keep_back(&self, job: Job) -> Option<Job> {
         let mut kept = self.handed_back.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(kept) = kept.as_mut() else { return Some(job) };
@@ -24,7 +24,7 @@ impl Directions {
         None
     }
 
-    /// The way that a session takes. One that goes to another node is at its source, and stays there.
+    /// The direction that a session takes. A session that goes to another node stays in its store.
     pub(crate) fn transfer(&self, destination: &Destination) -> &Transfer {
         match destination {
             Destination::Remote | Destination::RemoteNode(_) | Destination::Node(_) => &self.to_remote,

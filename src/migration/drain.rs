@@ -1,4 +1,4 @@
-//! All sessions of a node, moved at a rate.
+//! Moves all sessions of a node at a limited rate.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,29 +17,29 @@ use crate::store::Store;
 /// How many to read at once.
 const SESSIONS_PER_PAGE: usize = 100;
 
-/// How often in a row a whole look at the node may move none, because all that are left fail.
+/// How many passes in a row may move no session, because all that are left fail.
 const IDLE_PASSES: u32 = 3;
 
-/// Between two looks at a node, so that one whose sessions all fail is not hammered.
+/// The pause between two passes, so that a node whose sessions all fail is not hammered.
 const PASS_PAUSE: Duration = Duration::from_millis(100);
 
-/// How far a drain is.
+/// The progress of a drain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainProgress {
-    /// How many were submitted; one that failed is submitted again.
+    /// How many sessions were submitted. A failed one is submitted again.
     pub submitted: u64,
     /// How many are in the other store, or at the other node.
     pub moved: u64,
-    /// How many were deleted or expired before they were moved, or had left the node for a third one.
+    /// How many were deleted or expired before they moved, or had gone to a third node.
     pub missing: u64,
     /// How many attempts failed.
     pub failed: u64,
-    /// Whether the drain has ended: the node has no session left, or those that it has do not move.
+    /// Whether the drain has ended: the node has no sessions left, or the ones that it has do not move.
     pub is_done: bool,
 }
 
-/// A node that is being drained. It ends when this handle is dropped; what was submitted goes on.
+/// The drain of a node. It ends when this handle is dropped; submitted migrations go on.
 #[must_use = "the drain ends when its handle is dropped"]
 pub struct Drain {
     progress: watch::Receiver<DrainProgress>,
@@ -53,16 +53,16 @@ impl fmt::Debug for Drain {
 }
 
 impl Drain {
-    /// How far it is.
+    /// Its progress so far.
     #[must_use]
     pub fn progress(&self) -> DrainProgress {
         *self.progress.borrow()
     }
 
-    /// Waits until it has ended, and tells how.
+    /// Waits until it has ended, and returns the result.
     ///
     /// # Errors
-    /// [`Error::NotExecuted`] when the manager was closed before.
+    /// [`Error::NotExecuted`] when the manager was closed first.
     pub async fn done(&mut self) -> Result<DrainProgress> {
         let done = self.progress.wait_for(|progress| progress.is_done).await;
         done.map(|progress| *progress).map_err(|_| Error::obstacle(Obstacle::Closed, None))
@@ -125,8 +125,8 @@ impl DrainTask {
         self.progress.send_modify(|progress| progress.is_done = true);
     }
 
-    /// Moves what the node has, and tells how much that was: `Some(None)` where the node could not be read to its end,
-    /// `None` where the manager was closed.
+    /// Moves the node's sessions, and returns how many: `Some(None)` if the node could not be read to the end, `None`
+    /// if the manager was closed.
     async fn pass(&self, ticks: &mut tokio::time::Interval) -> Option<Option<usize>> {
         let (mut found, mut after) = (0, None::<Cursor>);
         let owner = Selector::node(&self.node);

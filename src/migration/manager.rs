@@ -1,4 +1,4 @@
-//! The queue of migrations, and those who work at it.
+//! The queue of migrations, and its workers.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -15,13 +15,12 @@ use crate::migration::resume::Resumed;
 use crate::migration::task::{Destination, Job, MigrationTask, Submitted};
 use crate::model::{Error, Obstacle, Result};
 
-/// Moves sessions between two stores, memory and Redis, two Redis servers or clusters, two namespaces of one; or between
-/// two nodes of the local one.
+/// Moves sessions between two stores, or between two nodes of the local store. The stores can be memory and Redis, two
+/// Redis servers or clusters, or two namespaces of one server.
 ///
-/// A session is frozen where it is, copied, let go of, and then its copy can be changed: at no moment two of them can. A
-/// delete wins at both ends, and no change that was answered is lost. Each step is one script that may be sent again, so a
-/// crash of this process leaves nothing that [`resume`](Self::resume) does not bring to an end, in any process that has
-/// both stores.
+/// It freezes a session, copies it, removes the original, and thaws the copy. So callers can never change both. A
+/// delete wins at both ends, and no acknowledged change is lost. Each step is one script that can be retried. After a
+/// crash of this process, [`resume`](Self::resume) finishes the migrations, in any process that has both stores.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -41,14 +40,14 @@ use crate::model::{Error, Obstacle, Result};
 /// # }
 /// ```
 ///
-/// Dropped, it stops at once, and reports all that it had accepted and not finished as failed: those that were not begun as
-/// not executed, and those that were at work as ambiguous, for they are brought to an end by `resume`.
+/// If you drop it, it stops at once and reports all unfinished tasks as failed: as not executed if they had not begun,
+/// as ambiguous if they had, because `resume` will finish those.
 ///
-/// A task that waits is kept in this process alone: nothing of it is stored, and its session is where it was and as it was.
-/// So a process that crashes loses the wishes that waited, at most as many as the [queue](crate::migration::MigrationManagerBuilder::queue)
-/// holds, and no session. Whoever waits for a report over a crash keeps the [task id](MigrationTask::task_id) and submits
-/// it again, which is the same migration; a [drain](Self::drain_node) is begun again, for what it has not moved is still in
-/// the node's index.
+/// A waiting task is only in this process: nothing of it is stored, and its session is unchanged. A crash loses the
+/// waiting tasks, at most as many as the [queue](crate::migration::MigrationManagerBuilder::queue) holds, but no
+/// session. To get a report despite a crash, keep the [task id](MigrationTask::task_id) and submit the task again under
+/// it: that is the same migration. Start a [drain](Self::drain_node) again: the sessions that it has not moved are
+/// still in the node's index.
 pub struct MigrationManager {
     directions: Arc<Directions>,
     queue: mpsc::Sender<Job>,
@@ -76,10 +75,10 @@ impl MigrationManager {
         Self { directions, queue, workers: working }
     }
 
-    /// Accepts a task, once there is room in the queue. Await what it returns for the end.
+    /// Accepts a task as soon as the queue has room. Await the returned value for the report.
     ///
     /// # Errors
-    /// None while the manager is there; [`Error::NotExecuted`] if its workers are gone.
+    /// [`Error::NotExecuted`] if the manager's workers are gone.
     pub async fn submit(&self, task: MigrationTask) -> Result<Submitted> {
         let (job, submitted) = Job::new(task, self.directions.on_report.clone());
         match self.queue.send(job).await {
@@ -91,10 +90,10 @@ impl MigrationManager {
         }
     }
 
-    /// Accepts a task if there is room in the queue.
+    /// Accepts a task if the queue has room.
     ///
     /// # Errors
-    /// [`Error::NotExecuted`] when as many tasks wait as may ([`Obstacle::QueueFull`]), and nobody is called back.
+    /// [`Error::NotExecuted`] when the queue is full ([`Obstacle::QueueFull`]). Then no callback is called.
     pub fn try_submit(&self, task: MigrationTask) -> Result<Submitted> {
         let (job, submitted) = Job::new(task, self.directions.on_report.clone());
         let (job, obstacle) = match self.queue.try_send(job) {
@@ -112,42 +111,44 @@ impl MigrationManager {
         self.queue.max_capacity() - self.queue.capacity()
     }
 
-    /// How often a callback panicked, a task's own included. It is logged, and the others are told all the same.
+    /// How often a callback panicked, including the tasks' own. Panics are logged, and the other callbacks are
+    /// still called.
     #[must_use]
     pub fn callback_panics(&self) -> u64 {
         self.directions.on_report.panics().get()
     }
 
-    /// Moves all sessions of a node, through the queue, at most so many a second. It goes on in the background, until the
-    /// node has none or the handle is dropped.
+    /// Moves all sessions of a node through the queue, at most `per_second`. It works in the background until the node
+    /// has none or the handle is dropped.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad node, one that is to be drained to itself, a rate of zero, or that there is no Tokio
-    /// runtime here.
+    /// [`Error::Invalid`] names a bad node, a node that would be drained to itself, a rate of zero, or a missing Tokio
+    /// runtime.
     pub fn drain_node(&self, node: &str, destination: Destination, per_second: u32) -> Result<Drain> {
         let source = self.directions.transfer(&destination).source.store.clone();
         let on_report = self.directions.on_report.clone();
         DrainTask::start(source, self.queue.downgrade(), node, destination, per_second, on_report)
     }
 
-    /// Brings all migrations to their end that are on their way between these two stores and that nobody works at any
-    /// more: after a crash, at a start, every now and then. What is worked at meanwhile comes to the same end. Any number
-    /// of processes may.
+    /// Finishes all migrations between these two stores that no process works at any more. Call it after a crash, at a
+    /// start, or now and then. Migrations that a process works at meanwhile end the same way. Any number of processes
+    /// may call it.
     ///
     /// # Errors
-    /// Those of [`migrations`](crate::migration::MigrationStore::migrations): what is wrong with a single one stands in its report.
+    /// Those of [`migrations`](crate::migration::MigrationStore::migrations). The error of a single migration is in its
+    /// report.
     pub async fn resume(&self) -> Result<Resumed> {
         resume::resume(&self.directions).await
     }
 
-    /// Lets all that was accepted come to its end.
+    /// Finishes all accepted tasks, then stops.
     pub async fn close(self) {
         let Self { queue, mut workers, .. } = self;
         drop(queue);
         while workers.join_next().await.is_some() {}
     }
 
-    /// Lets those come to their end that are at work, and hands back the tasks that wait, which nobody is called back for.
+    /// Finishes the tasks that have begun, and returns the waiting ones. For those no callback is called.
     pub async fn hand_back(self) -> Vec<MigrationTask> {
         let Self { directions, queue, mut workers } = self;
         *directions.handed_back.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
@@ -157,7 +158,7 @@ impl MigrationManager {
     }
 }
 
-/// Works at the queue until it is closed and empty.
+/// Works on the queue until it is closed and empty.
 async fn work(directions: Arc<Directions>, jobs: Arc<tokio::sync::Mutex<mpsc::Receiver<Job>>>) {
     loop {
         let job = jobs.lock().await.recv().await;
@@ -183,10 +184,11 @@ async fn move_one(directions: &Directions, mut job: Job) {
     }
     match transfer.carry(&session, id, destination.node()).await {
         Ok(arrival) => {
-            // Before it is cleaned up: if this process ends in between, who resumes tells again.
+            // Before the cleanup: if this process ends in between, the process that resumes reports it
+            // again.
             job.report(arrival.id.clone(), Ok(arrival.outcome));
             if let Err(error) = transfer.clean_up(&arrival).await {
-                tracing::warn!(%error, task = ?id, "a migration is not cleaned up: resuming does that");
+                tracing::warn!(%error, task = ?id, "a migration was not cleaned up; `resume` will do it");
             }
         }
         Err(error) => job.report(session, Err(error)),

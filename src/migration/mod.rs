@@ -1,4 +1,4 @@
-//! Sessions moved between two stores, in number, and handed over to another node of one.
+//! Moves many sessions between two stores, or to another node of one store.
 
 pub(crate) mod builder;
 pub(crate) mod directions;

@@ -1,15 +1,16 @@
-//! One session given to another node of its store: by one script, so there is nothing to resume.
+//! Gives one session to another node of its store. One script does it, so there is nothing to resume.
 
 use crate::migration::retry::Retry;
 use crate::migration::transfer::Outcome;
 use crate::model::{Claim, Error, Obstacle, Refusal, Result, SessionId};
 use crate::store::Store;
 
-/// How often a session is read again that kept changing.
+/// How often a session that keeps changing is read again.
 const READS: u32 = 4;
 
-/// Gives a session to a node, and tells its id by now. It comes from the node `from`, or else from the one where it is
-/// found: if its client takes it to a third one meanwhile, it stays there, for a connection would be lost.
+/// Gives a session to a node, and returns its current id. It takes the session from the node `from`, or from the one
+/// that has it. If the client binds the session to a third node meanwhile, it stays there, so that no connection is
+/// lost.
 pub(crate) async fn reassign(
     store: &dyn Store,
     retry: &Retry,
@@ -24,7 +25,7 @@ pub(crate) async fn reassign(
         let id = session.id().clone();
         let from = match (&mut from, session.node()) {
             (_, Some(node)) if node == to => return Ok((id, Outcome::Arrived)),
-            (None, None) => return Err(Error::invalid("session", "is at no node, must be at one")),
+            (None, None) => return Err(Error::invalid("session", "has no node, must have one")),
             (from @ None, Some(node)) => from.insert(node.to_owned()),
             (Some(from), Some(node)) if node == from => from,
             (Some(_), _) => return Ok((id, Outcome::Elsewhere)),
@@ -40,7 +41,7 @@ pub(crate) async fn reassign(
         if !claimed.corrupt.is_empty() {
             return Err(Error::corrupt("session"));
         }
-        // Changed, or an earlier attempt took it and its answer was lost: reading it tells.
+        // The session changed, or an earlier attempt took it and the answer was lost: a read will show.
     }
     Err(Error::obstacle(Obstacle::Contended, None))
 }

@@ -1,4 +1,4 @@
-//! What a crash left, brought to its end.
+//! Finishes the migrations that a crash interrupted.
 
 use crate::migration::directions::Directions;
 use crate::migration::task::Report;
@@ -8,32 +8,32 @@ use crate::model::{Error, Migration, Phase, Result};
 /// How many to read at once.
 const MIGRATIONS_PER_PAGE: usize = 200;
 
-/// What a resumption came to.
+/// The result of a resumption.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Resumed {
-    /// Those that were brought to an end, or could not be now.
+    /// The migrations that it finished, or could not finish now.
     pub reports: Vec<Report>,
-    /// How many were on their way to or from another place than these two.
+    /// How many were on their way between other stores than these two.
     pub foreign: usize,
 }
 
 impl Resumed {
-    /// How many wait, because their source has lost what it knew and [`LostSource::Report`](crate::migration::LostSource::Report) is
-    /// the policy.
+    /// How many wait, because their source has lost its data and the policy is
+    /// [`LostSource::Report`](crate::migration::LostSource::Report).
     #[must_use]
     pub fn unclaimed(&self) -> usize {
         self.reports.iter().filter(|report| report.outcome == Ok(Outcome::Unclaimed)).count()
     }
 
-    /// How many could not be brought to an end.
+    /// How many could not be finished.
     #[must_use]
     pub fn failed(&self) -> usize {
         self.reports.iter().filter(|report| report.outcome.is_err()).count()
     }
 }
 
-/// Brings all to their end that are on their way between the two stores, by the lists of both.
+/// Finishes all migrations between the two stores, as the lists of both name them.
 pub(crate) async fn resume(directions: &Directions) -> Result<Resumed> {
     let mut resumed = Resumed::default();
     let (remote, local) = (&directions.to_remote, &directions.to_local);
@@ -41,7 +41,7 @@ pub(crate) async fn resume(directions: &Directions) -> Result<Resumed> {
         let mut skip = 0;
         loop {
             let page = transfer.source.store.migrations(skip, MIGRATIONS_PER_PAGE).await?;
-            // Those that have expired are passed over, and those that do not end stay in the list.
+            // Expired ones are not in the page, and those that do not end stay in the list.
             let mut stay = page.next.map_or(0, |next| next.saturating_sub(skip + page.migrations.len()));
             for migration in &page.migrations {
                 stay += usize::from(!one(directions, transfer, back, migration, &mut resumed).await);
@@ -55,7 +55,7 @@ pub(crate) async fn resume(directions: &Directions) -> Result<Resumed> {
     Ok(resumed)
 }
 
-/// Whether it came to its end.
+/// Whether the migration was finished.
 async fn one(
     directions: &Directions,
     transfer: &Transfer,
@@ -67,7 +67,7 @@ async fn one(
         resumed.foreign += 1;
         return false;
     }
-    // What this store takes in is on the way from the other.
+    // A session that comes into this store leaves the other.
     let is_outgoing = matches!(migration.phase, Phase::Outgoing { .. } | Phase::Departed);
     let transfer = if is_outgoing { transfer } else { back };
     let arrival = if is_outgoing {

@@ -1,4 +1,4 @@
-//! A step that is taken again while a store is away: each may be, so only time ends it.
+//! Retries a step while a store is away. Each step can be retried, so only time ends it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Until when steps are taken again.
+/// Until when steps are retried.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry(Instant);
 
@@ -20,7 +20,7 @@ impl Retry {
         Self(Instant::now() + span)
     }
 
-    /// Takes a step, and takes it again where it is not known to have happened.
+    /// Takes a step, and retries it until it is known to have happened.
     pub(crate) async fn with<T, F: Future<Output = Result<T>>>(
         &self,
         mut step: impl FnMut() -> F,

@@ -1,4 +1,4 @@
-//! A session to be moved, and whoever waits for the end of that.
+//! A session to move, and the receivers of the report.
 
 use std::fmt;
 use std::future::Future;
@@ -13,21 +13,21 @@ use crate::model::{Error, Obstacle, OperationId, Result, SessionId, TaskId, caus
 use crate::store::meter::{self, Beginning, Held};
 use crate::store::outcome;
 
-/// Where a session is to go.
+/// The destination of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     /// From the local store to the remote one, where it keeps the name of its node and its connection.
     Remote,
-    /// From the local store to a node of the remote one. Unless it has that node already it loses its connection and is
-    /// suspended, so that its client may reconnect there. That the node holds a lease is not asked.
+    /// From the local store to a node of the remote one. A session that does not have that node already loses its
+    /// connection and is suspended, so that its client can reconnect there. The node need not hold a lease.
     RemoteNode(String),
     /// From the remote store to the local one, as to [`Remote`](Self::Remote).
     Local,
     /// From the remote store to a node of the local one, as to [`RemoteNode`](Self::RemoteNode).
     LocalNode(String),
-    /// To another node of the local store, which holds its lease: by one script, so it is the one node's or the other's.
-    /// It loses its connection and is suspended, with a minute left at least but for its deadline, so that its client may
-    /// reconnect. The local store writes as no node, or as that one.
+    /// To another node of the local store, which must hold its lease. One script moves the session, so it is always
+    /// exactly one node's. It loses its connection and is suspended with at least a minute left, unless its deadline
+    /// comes first, so that its client can reconnect. The local store must act as no node, or as that one.
     Node(String),
 }
 
@@ -45,32 +45,33 @@ impl Destination {
     }
 }
 
-/// A session to be moved.
+/// A session to move.
 #[derive(Clone)]
 pub struct MigrationTask {
     pub(crate) id: TaskId,
     pub(crate) session: SessionId,
     pub(crate) destination: Destination,
-    /// The node that is drained: to another node the session goes only from there.
+    /// The node that is drained: the session goes to another node only from there.
     pub(crate) from: Option<String>,
     pub(crate) on_report: Callback<Report>,
 }
 
 impl MigrationTask {
-    /// Moves a session, by a task with a new id.
+    /// Moves a session under a new task id.
     #[must_use]
     pub fn new(session: SessionId, destination: Destination) -> Self {
         Self { id: TaskId::random(), session, destination, from: None, on_report: Callback::default() }
     }
 
-    /// The id of a task that may have been submitted before: it is the same migration. Defaults to a new one.
+    /// The task id, if the task may have been submitted before: it is then the same migration. Defaults to a
+    /// new one.
     #[must_use]
     pub fn id(mut self, id: TaskId) -> Self {
         self.id = id;
         self
     }
 
-    /// Is called with the end of the migration, once. Defaults to none.
+    /// Called once with the report of the migration. Defaults to nothing.
     #[must_use]
     pub fn on_report(mut self, on_report: impl Fn(&Report) + Send + Sync + 'static) -> Self {
         self.on_report = Callback::new(on_report);
@@ -101,25 +102,26 @@ impl fmt::Debug for MigrationTask {
     }
 }
 
-/// The end of a migration.
+/// How a migration ended.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Report {
-    /// Of the task; whoever is told more than once knows it by this.
+    /// The task id. By it a receiver recognises a report that comes twice.
     pub task: TaskId,
     /// The session, under its new id if it was rotated before it moved.
     pub session: SessionId,
-    /// What became of it. After an error that says that it was [not executed](Error::NotExecuted) because the manager was
-    /// [closed](Obstacle::Closed), the task was not begun. After another it is where it was, or [`resume`](crate::migration::MigrationManager::resume) brings it to
-    /// an end. One that goes to another node is there or where it was.
+    /// The result. If it was [not executed](Error::NotExecuted) because the manager was [closed](Obstacle::Closed), the
+    /// task had not begun. After another error the session is where it was, or
+    /// [`resume`](crate::migration::MigrationManager::resume) will finish its migration. A session that goes to another
+    /// node is there or where it was.
     ///
-    /// For another node that is [`Fenced`](crate::Refusal::Fenced) when that node does not hold its lease,
-    /// [`Frozen`](crate::Refusal::Frozen) when the session is on its way to another store, [`Error::Invalid`] when it is
-    /// at no node, and [`Error::NotExecuted`] when it kept changing.
+    /// The errors of a move to another node are [`Fenced`](crate::Refusal::Fenced) when that node does not hold its
+    /// lease, [`Frozen`](crate::Refusal::Frozen) when the session is on its way to another store, [`Error::Invalid`]
+    /// when it has no node, and [`Error::NotExecuted`] when it kept changing.
     pub outcome: Result<Outcome>,
 }
 
-/// A migration that was accepted: await it for its end.
+/// An accepted migration: await it for its report.
 #[derive(Debug)]
 pub struct Submitted(oneshot::Receiver<Report>, TaskId);
 
@@ -140,15 +142,15 @@ impl Future for Submitted {
     }
 }
 
-/// A task in the queue. Whatever becomes of it, whoever waits is told.
+/// A task in the queue. Every receiver gets its report, however the task ends.
 pub(crate) struct Job {
     task: Option<MigrationTask>,
     told: Option<oneshot::Sender<Report>>,
-    /// While it waits.
+    /// Counts it while it waits.
     queued: Option<Held>,
-    /// Since when its session may be on its way.
+    /// When it began: since then its session may be on its way.
     begun: Option<Beginning>,
-    /// Of all tasks of a manager.
+    /// The callback for all tasks of a manager.
     on_report: Callback<Report>,
 }
 
@@ -179,12 +181,12 @@ impl Job {
         self.begun = Some(Beginning::now());
     }
 
-    /// Gives the task back, and tells nobody but who awaits it, who sees that it was not done.
+    /// Gives the task back. Only a caller that awaits it learns that it was not done.
     pub(crate) fn hand_back(mut self) -> Option<MigrationTask> {
         self.task.take()
     }
 
-    /// Tells whoever waits.
+    /// Sends the report to all receivers.
     pub(crate) fn report(mut self, session: SessionId, outcome: Result<Outcome>) {
         self.tell(session, outcome);
     }
@@ -198,7 +200,7 @@ impl Job {
         let report = Report { task: task.id, session, outcome };
         task.on_report.call(&report);
         self.on_report.call(&report);
-        // Who no longer waits has seen the callbacks, or wants to know nothing.
+        // The receiver may be gone: then nobody awaits the report.
         let _ = self.told.take().map(|told| told.send(report));
     }
 }
@@ -212,8 +214,9 @@ impl Drop for Job {
     }
 }
 
-/// Nobody goes on with a task that was begun. It is repeated under the id of the task, so that of an operation says nothing.
+/// The error of a task that was begun and interrupted. It is repeated under its task id, so the operation id means
+/// nothing.
 fn interrupted() -> Error {
-    let source = cause("the migration manager is gone: resume brings the session to its end");
+    let source = cause("the migration manager is gone: `resume` will finish the migration");
     Error::ambiguous(OperationId::random(), source)
 }

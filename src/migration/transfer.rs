@@ -1,7 +1,7 @@
 //! One session on its way from one store to the other.
 //!
-//! Each step is one script, which may run again, by whomever: what a step answers tells where the session is, never what
-//! this process remembers. `depart` decides. Before it the session may be thawed or go on; after it, it only goes on.
+//! Each step is one script that any process can retry. The answer of a step says where the session is, not the memory
+//! of this process. `depart` decides: before it the session can still stay, after it the migration can only go forward.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::model::{
 };
 use crate::store::Store;
 
-/// One of the two stores, and what it is called in the other.
+/// One of the two stores, and its name in the other.
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) store: Arc<dyn Store>,
@@ -30,20 +30,20 @@ pub(crate) struct Transfer {
     pub(crate) lost_source: LostSource,
 }
 
-/// What becomes of a copy that waits at its target when its source has lost what it knew: a server that restarted without
-/// persistence or was flushed, a [`MemoryStore`](crate::MemoryStore) whose process has ended.
+/// What to do with a copy at the target when the source has lost its data: because a server was flushed or restarted
+/// without persistence, or because the process of a [`MemoryStore`](crate::MemoryStore) has ended.
 ///
-/// A source that ended the session leaves word for as long as a copy could be stored. One that knows nothing of it has lost
-/// it, and the copy may be all that is left.
+/// When a session ends, its source keeps a trace for as long as a copy could be stored. A source that knows nothing of
+/// it has lost it, and the copy may be all that is left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LostSource {
-    /// The copy becomes the session. A store that loses what it acknowledged loses deletes with it, as a failover does: one
-    /// that was deleted at its source just before lives on.
+    /// The copy becomes the session. A store that loses acknowledged data, as a failover can, loses deletes too: a
+    /// session that was deleted at its source just before lives on.
     #[default]
     Keep,
-    /// The copy stays as it is, frozen: it can be read and deleted, and goes when it expires. Each resumption reports it as
-    /// [`Unclaimed`](Outcome::Unclaimed), until one keeps it.
+    /// The copy stays frozen: callers can read and delete it, and it ends when it expires. Each resumption reports it
+    /// as [`Unclaimed`](Outcome::Unclaimed), until one with the policy `Keep` keeps it.
     Report,
 }
 
@@ -53,25 +53,25 @@ pub enum LostSource {
 pub enum Outcome {
     /// It is in the other store now, or at the other node.
     Arrived,
-    /// It is where it was, and can be changed there again.
+    /// It is where it was, and callers can change it there again.
     Stayed,
-    /// There is no such session: it was deleted or has expired, before or meanwhile.
+    /// There is no such session: it was deleted or expired, before or meanwhile.
     Missing,
-    /// It went from its node to a third one meanwhile, or to none, for its client did; there it was left.
+    /// Its client took it to a third node meanwhile, or to none. It stays there.
     Elsewhere,
-    /// Its source has lost what it knew of it, and a frozen copy waits in the other store, as
-    /// [`LostSource::Report`] wants it.
+    /// Its source has lost its data, and a frozen copy waits in the other store, by the policy
+    /// [`LostSource::Report`].
     Unclaimed,
 }
 
-/// A session at the end of its way. What the migration left there is cleared away once somebody was told: until then
-/// whoever resumes finds it, and tells again.
+/// A session at the end of its way. The remainder of the migration is removed once the report was delivered; until
+/// then a process that resumes finds it and reports again.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Arrival {
     pub(crate) id: SessionId,
     pub(crate) outcome: Outcome,
-    /// By which it came here, if not by the one that was submitted.
+    /// The task that brought it here, which may differ from the submitted one.
     task: TaskId,
     left: Vec<Leftover>,
 }
@@ -83,13 +83,13 @@ impl Arrival {
 }
 
 impl Transfer {
-    /// A session is frozen meanwhile, so a step is not tried for as long as that lasts.
+    /// A step is retried for less than the length of the freeze, because the session is frozen meanwhile.
     pub(crate) fn retry(&self) -> Retry {
         Retry::of(self.freeze / 3)
     }
 
-    /// Takes a session from the source to the target, and to a node there if one is named. Where it cannot, it stays, and
-    /// the error says why.
+    /// Moves a session from the source to the target, and to a node there if one is named. If it cannot, the session
+    /// stays, and the error says why.
     pub(crate) async fn carry(&self, id: &SessionId, task: TaskId, node: Option<&str>) -> Result<Arrival> {
         let retry = self.retry();
         let source = &self.source.store;
@@ -121,7 +121,7 @@ impl Transfer {
         }
     }
 
-    /// The copy comes in, and the session departs.
+    /// Imports the copy and lets the session depart.
     async fn cross(
         &self,
         retry: &Retry,
@@ -135,7 +135,8 @@ impl Transfer {
         retry.with(|| self.source.store.depart(session, task, until_ms)).await
     }
 
-    /// It is not at its source: nowhere, or moved so long ago that nothing says so, or the source lost it.
+    /// The session is not at its source: it is nowhere, or it moved so long ago that no trace is left, or
+    /// the source lost it.
     async fn absent(&self, retry: &Retry, id: &SessionId, task: TaskId) -> Result<Arrival> {
         match retry.with(|| self.target.store.migration(id)).await {
             Ok(Some(Migration { task, place, phase: Phase::Incoming { until_ms }, .. }))
@@ -148,7 +149,7 @@ impl Transfer {
         }
     }
 
-    /// It is in the other store, for all that it is not here; or nowhere.
+    /// The session is in the other store, or nowhere.
     async fn is_there(&self, retry: &Retry, id: &SessionId, task: TaskId) -> Result<Arrival> {
         let outcome = match retry.with(|| self.target.store.get_fresh(id)).await {
             Ok(Some(session)) if session.status() != Status::Migrating => Outcome::Arrived,
@@ -158,7 +159,7 @@ impl Transfer {
         Ok(Arrival::new(id, task, outcome, []))
     }
 
-    /// It was gone before it could be frozen: by this task, which then goes on, or by another.
+    /// The session departed before it could be frozen: by this task, which then goes on, or by another.
     async fn gone(&self, id: &SessionId, task: TaskId, place: String) -> Result<Arrival> {
         if self.has_departed(id, task).await? {
             return self.arrive(id, task).await;
@@ -183,7 +184,7 @@ impl Transfer {
             Err(Error::Refused(Refusal::Missing)) => {
                 return Ok(Arrival::new(id, task, Outcome::Missing, [Leftover::Departed, Leftover::Deleted]));
             }
-            // It was thawed before, and has gone on since: to another id, or to another store.
+            // It was thawed before, and has since moved to another id or another store.
             Err(Error::Refused(Refusal::Rotated { .. } | Refusal::Departed { .. } | Refusal::Frozen)) => {}
             Err(error) => return Err(error),
         }
@@ -207,11 +208,11 @@ impl Transfer {
             Ok(_) | Err(Error::Refused(_)) => Outcome::Stayed,
             Err(error) => return Err(error),
         };
-        // From here on nobody departs under that freeze.
+        // From here on the session cannot depart under that freeze.
         let there = retry.with(|| self.target.store.migration(id)).await;
         let there = match there {
             Ok(there) => there.filter(|it| it.task == task),
-            // What is there is not of this task.
+            // The session there is not this task's.
             Err(Error::Refused(_) | Error::Corrupt { .. }) => None,
             Err(error) => return Err(error),
         };
@@ -228,7 +229,7 @@ impl Transfer {
         Ok(Arrival::new(id, task, outcome, left.as_slice()))
     }
 
-    /// A copy whose source has lost what it knew: nobody departs there any more.
+    /// Thaws a copy whose source has lost its data: nothing can depart there any more.
     async fn claim(&self, id: &SessionId, task: TaskId) -> Result<Arrival> {
         match self.lost_source {
             LostSource::Keep => self.arrive(id, task).await,
@@ -249,7 +250,7 @@ impl Transfer {
         Ok(Arrival::new(id, task, Outcome::Missing, [Leftover::Deleted]))
     }
 
-    /// Clears away what is left at the end of a way.
+    /// Removes what is left at the end of a migration.
     pub(crate) async fn clean_up(&self, arrival: &Arrival) -> Result<()> {
         let retry = self.retry();
         let (id, task) = (&arrival.id, arrival.task);
@@ -259,7 +260,7 @@ impl Transfer {
                 Leftover::Deleted | Leftover::Copy { .. } => &self.target,
             };
             let cleaned = retry.with(|| end.store.clean(id, task, *left)).await?;
-            // It was deleted since somebody looked: then that wins.
+            // It was deleted since the last look: the delete wins.
             if !cleaned && matches!(left, Leftover::Copy { .. }) {
                 self.heed_delete(id, task).await?;
             }
@@ -280,7 +281,7 @@ impl Transfer {
         Ok(())
     }
 
-    /// Brings a session to its end that is on its way by the word of its source.
+    /// Finishes the migration of a session that its source lists.
     pub(crate) async fn resume_outgoing(&self, migration: &Migration) -> Result<Arrival> {
         let (id, task) = (&migration.id, migration.task);
         match migration.phase {
@@ -296,7 +297,7 @@ impl Transfer {
         }
     }
 
-    /// The same by the word of its target.
+    /// Finishes the migration of a session that its target lists.
     pub(crate) async fn resume_incoming(&self, migration: &Migration) -> Result<Arrival> {
         let (id, task) = (&migration.id, migration.task);
         let there = self.source.store.migration(id).await?.filter(|it| it.task == task);

@@ -14,7 +14,8 @@ use crate::model::session::{Session, Status};
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
-/// Changes to single attributes and extensions of a session, its status, its ttl. What it does not name stays.
+/// Changes to single attributes and extensions of a session, its status, its ttl. A patch leaves everything
+/// else as it is.
 ///
 /// ```
 /// use cloakroom::Patch;
@@ -24,7 +25,7 @@ use crate::model::version::Version;
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Patch {
-    /// In the order given; the last change of a key counts. No value removes.
+    /// In the order given; the last change of a key wins. `None` removes the key.
     pub(crate) changes: Vec<(EntryKind, String, Option<String>)>,
     pub(crate) status: Option<Status>,
     pub(crate) ttl: Option<Duration>,
@@ -32,7 +33,7 @@ pub struct Patch {
     pub(crate) expected: Option<Version>,
 }
 
-/// The keys only: the values may be secret.
+/// Shows the keys only: the values may be secret.
 impl fmt::Debug for Patch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Patch")
@@ -46,7 +47,7 @@ impl fmt::Debug for Patch {
 }
 
 impl Patch {
-    /// No change.
+    /// An empty patch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -55,12 +56,12 @@ impl Patch {
     /// Sets an attribute.
     ///
     /// # Errors
-    /// [`Error::Value`] when the value cannot be told in JSON.
+    /// [`Error::Value`] when the value cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(self, key: impl Into<String>, value: &T) -> Result<Self> {
         self.set_entry(EntryKind::Attribute, key.into(), value)
     }
 
-    /// Removes an attribute; one that is not there is no error.
+    /// Removes an attribute. A missing one is no error.
     #[must_use]
     pub fn remove(mut self, key: impl Into<String>) -> Self {
         self.changes.push((EntryKind::Attribute, key.into(), None));
@@ -70,55 +71,55 @@ impl Patch {
     /// Sets an extension.
     ///
     /// # Errors
-    /// [`Error::Value`] when the value cannot be told in JSON.
+    /// [`Error::Value`] when the value cannot be written as JSON.
     pub fn set_extension<T: Serialize + ?Sized>(self, key: impl Into<String>, value: &T) -> Result<Self> {
         self.set_entry(EntryKind::Extension, key.into(), value)
     }
 
-    /// Removes an extension; one that is not there is no error.
+    /// Removes an extension. A missing one is no error.
     #[must_use]
     pub fn remove_extension(mut self, key: impl Into<String>) -> Self {
         self.changes.push((EntryKind::Extension, key.into(), None));
         self
     }
 
-    /// Makes it suspended: kept, not connected.
+    /// Suspends the session: it is kept, but has no client connected.
     #[must_use]
     pub fn suspend(mut self) -> Self {
         self.status = Some(Status::Suspended);
         self
     }
 
-    /// Makes it active.
+    /// Makes the session active.
     #[must_use]
     pub fn activate(mut self) -> Self {
         self.status = Some(Status::Active);
         self
     }
 
-    /// Gives it another idle time, which begins anew.
+    /// Gives the session another idle time, which starts now.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = Some(ttl);
         self
     }
 
-    /// How long it lives at most from now on, however much it is used: its idle time begins anew. Defaults to the deadline
-    /// that it has.
+    /// How long the session lives at most from now on, however much it is used. Its idle time starts again. Defaults to
+    /// keeping the deadline that it has.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = Some(lifetime);
         self
     }
 
-    /// Changes only a session at this version. Defaults to any.
+    /// Changes the session only if it is at this version. Defaults to any version.
     #[must_use]
     pub fn expect(mut self, version: Version) -> Self {
         self.expected = Some(version);
         self
     }
 
-    /// The changes as the script takes them, once all fields are checked.
+    /// Checks all fields, and encodes the changes for the script.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         if let Some(ttl) = self.ttl {
             check_ttl("ttl", ttl)?;
@@ -144,55 +145,55 @@ impl Patch {
     }
 }
 
-/// What a patch came to. [`Session::apply`] brings a copy in hand up to date.
+/// The result of a patch. [`Session::apply`] brings your copy up to date.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Patched {
-    /// The session's id, a new one if it was rotated.
+    /// The session's id: the new one if it was rotated.
     pub id: SessionId,
-    /// The version that it is at.
+    /// The session's version after the patch.
     pub version: Version,
-    /// When it expires, in milliseconds since the epoch.
+    /// When the session expires, in milliseconds since the epoch.
     pub expires_at_ms: u64,
-    /// When it was last used, in milliseconds since the epoch: a patch is a use.
+    /// When the session was last used, in milliseconds since the epoch: a patch is a use.
     pub last_active_ms: u64,
-    /// False: the patch named no attribute, no extension and no lifetime, its status and its ttl are what they were, and nothing
-    /// was written. One that sets a value to what it is counts as a change.
+    /// False: the patch named no attribute, no extension and no lifetime, its status and its ttl are what the session
+    /// had, and the store wrote nothing. Setting a value to what it is already counts as a change.
     pub changed: bool,
-    /// What was changed.
+    /// The patch itself.
     pub(crate) patch: Patch,
 }
 
-/// What a refresh came to.
+/// The result of a refresh.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refreshed {
-    /// The session's id, a new one if it was rotated.
+    /// The session's id: the new one if it was rotated.
     pub id: SessionId,
-    /// The version that it is at. A refresh does not count.
+    /// The session's version. A refresh does not change it.
     pub version: Version,
-    /// When it was last used, in milliseconds since the epoch.
+    /// When the session was last used, in milliseconds since the epoch.
     pub last_active_ms: u64,
-    /// When it expires, in milliseconds since the epoch.
+    /// When the session expires, in milliseconds since the epoch.
     pub expires_at_ms: u64,
-    /// False: it was used within the touch interval, and nothing was written.
+    /// False: the session was used within the touch interval, and the store wrote nothing.
     pub changed: bool,
 }
 
 impl Refreshed {
-    /// When it was last used.
+    /// When the session was last used.
     #[must_use]
     pub fn last_active(&self) -> SystemTime {
         system_time(self.last_active_ms)
     }
 
-    /// When it expires.
+    /// When the session expires.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         system_time(self.expires_at_ms)
     }
 
-    /// As if it were a use of a session to make it.
+    /// As if making a session were a use of it.
     pub(crate) fn of_new(session: &Session) -> Self {
         Self {
             id: session.id().clone(),
@@ -203,7 +204,7 @@ impl Refreshed {
         }
     }
 
-    /// Of a use that has nothing to write.
+    /// The result of a use that writes nothing.
     #[cfg(feature = "redis")]
     pub(crate) fn of_untouched(session: &Session) -> Self {
         Self { changed: false, ..Self::of_new(session) }
@@ -229,9 +230,9 @@ impl Patch {
 }
 
 impl Session {
-    /// Makes a change in this copy too that [`patch`](crate::SessionStore::patch) made in the store, and tells whether it did:
-    /// only in a copy of that session at the version before, for in any other there is something else. Then an
-    /// [`update`](crate::SessionStore::update) of the copy does not conflict with its own patch.
+    /// Applies to this copy a change that [`patch`](crate::SessionStore::patch) made in the store, and returns whether
+    /// it did. It does so only in a copy of that session at the version before the patch. Afterwards an
+    /// [`update`](crate::SessionStore::update) of the copy does not conflict with that patch.
     ///
     /// ```
     /// # use cloakroom::{Error, MemoryStore, NewSession, Patch, SessionStore};
@@ -256,7 +257,7 @@ impl Session {
 }
 
 impl Patched {
-    /// Makes the change in a copy of the version before.
+    /// Applies the change to a copy of the version before.
     pub(crate) fn apply(&self, session: &mut Session) {
         self.patch.apply_entries(session);
         session.id.clone_from(&self.id);
@@ -270,12 +271,12 @@ impl Patched {
         }
     }
 
-    /// Of which version a copy has to be for that.
+    /// The version that a copy must have for that.
     pub(crate) fn version_before(&self) -> Version {
         Version::new(self.version.get().saturating_sub(u64::from(self.changed)))
     }
 
-    /// When it expires.
+    /// When the session expires.
     #[must_use]
     pub fn expires_at(&self) -> SystemTime {
         system_time(self.expires_at_ms)

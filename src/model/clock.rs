@@ -1,4 +1,4 @@
-//! The time that the scripts are told: normally none, for they ask the server.
+//! The time that calls pass to the scripts: normally none, because the scripts ask the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,16 @@ use std::time::{Duration, SystemTime};
 
 /// A clock that stands still until it is moved, for tests of an application that uses sessions.
 ///
-/// All stores that share a namespace must share it. It decides what is live and what has expired, how long the id of a
-/// deleted session stays closed and how long that of a rotated one leads on; the TTLs of the keys in Redis run by the
-/// server's clock all the same, as a safety net. Tasks in the background, such as a [`Reaper`](crate::background::Reaper),
-/// pause by real time: give them a short pause in a test, or call what they call, `reap` here, yourself. The page of the
-/// module has an example.
+/// All stores that share a namespace must share it. It decides which sessions are live and which have expired, how long
+/// the id of a deleted session stays closed, and how long the old id of a rotated session leads to it. The TTLs of the
+/// keys in Redis still run by the server's clock, as a safety net. Background tasks such as a
+/// [`Reaper`](crate::background::Reaper) pause by real time: give them a short pause in a test, or call `reap`
+/// yourself. The module's page has an example.
 #[derive(Clone, Debug)]
 pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    /// What it shows, in milliseconds since the epoch.
+    /// The time that it shows, in milliseconds since the epoch.
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.0.load(Ordering::SeqCst)
@@ -30,18 +30,18 @@ impl TestClock {
         Self(Arc::new(AtomicU64::new(machine_ms())))
     }
 
-    /// Moves it on.
+    /// Moves it forward.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(crate::model::duration::ms(by), Ordering::SeqCst);
     }
 
-    /// Sets it, to an earlier time too.
+    /// Sets it, also to an earlier time.
     pub fn set_ms(&self, now_ms: u64) {
         self.0.store(now_ms, Ordering::SeqCst);
     }
 }
 
-/// A point in time that a change of the machine's clock does not move, unless a test's clock does.
+/// A point in time that does not move when the machine's clock is changed. Only a test's clock moves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Instant {
     Machine(std::time::Instant),
@@ -80,7 +80,7 @@ impl Default for TestClock {
     }
 }
 
-/// Milliseconds since the epoch as the standard library tells a time.
+/// Milliseconds since the epoch as a time of the standard library.
 pub(crate) fn system_time(ms: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(ms)
 }

@@ -28,22 +28,22 @@ impl Binding {
         Self { connection: connection.into(), node: String::new(), takes_over: false }
     }
 
-    /// The node that holds the connection. Defaults to none, and to the node that makes the call
-    /// [as one](crate::SessionStore::as_node).
+    /// The node that holds the connection. Defaults to none, or to the node of a store that acts [as a
+    /// node](crate::SessionStore::as_node).
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
         self
     }
 
-    /// Takes the connection from another live session that has it, which is suspended then. Defaults to being refused.
+    /// Takes the connection from another live session that has it, and suspends that session. Defaults to a refusal.
     #[must_use]
     pub fn take_over(mut self) -> Self {
         self.takes_over = true;
         self
     }
 
-    /// The same, checked, as a node may make it that holds a lease.
+    /// Checks the binding, and that the node which makes the call may make it.
     pub(crate) fn at(mut self, identity: Option<&NodeIdentity>) -> Result<Self> {
         self.check()?;
         NodeIdentity::name_node(identity, &mut self.node)?;
@@ -56,22 +56,22 @@ impl Binding {
     }
 }
 
-/// What a bind came to.
+/// The result of a bind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bound {
-    /// The session's id, a new one if it was rotated.
+    /// The session's id: the new one if it was rotated.
     pub id: SessionId,
-    /// The version that it is at.
+    /// The session's version.
     pub version: Version,
-    /// The connection that it had before. Close it, if it is another.
+    /// The connection that the session had before. Close it if it differs from the new one.
     pub previous_connection: Option<String>,
-    /// The node that held it.
+    /// The node that held that connection.
     pub previous_node: Option<String>,
     /// The session that lost the connection to this one.
     pub taken_from: Option<SessionId>,
-    /// Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    /// Expired sessions that were in the way. This call reaped them, so no reaper will report them.
     pub reaped: Vec<Session>,
-    /// False: it was so already, and nothing was written.
+    /// False: the session had this connection already, and the store wrote nothing.
     pub changed: bool,
 }

@@ -1,4 +1,4 @@
-//! A session to be made, and what came of it.
+//! A session to create, and the result.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) struct ValidatedSession {
     pub(crate) index_fields: IndexFields,
     pub(crate) status: Status,
     pub(crate) ttl: Duration,
-    /// How long it lives at most.
+    /// How long the session lives at most.
     pub(crate) lifetime: Option<Duration>,
     pub(crate) entries: Vec<u8>,
     pub(crate) attributes: Entries,
@@ -33,12 +33,12 @@ pub(crate) struct ValidatedSession {
 }
 
 impl ValidatedSession {
-    /// When it expires at the latest if it is made at a time; 0 for never.
+    /// When the session expires at the latest if it is created at a given time; 0 for never.
     pub(crate) fn deadline(&self, created_at: u64) -> u64 {
         self.lifetime.map_or(0, |lifetime| created_at + ms(lifetime))
     }
 
-    /// The session as it was made.
+    /// The session as it was created.
     pub(crate) fn into_session(self, version: Version, times: Times) -> Session {
         Session {
             id: self.id,
@@ -55,7 +55,7 @@ impl ValidatedSession {
     }
 }
 
-/// A session to be made.
+/// A session to create.
 ///
 /// ```
 /// use cloakroom::NewSession;
@@ -81,7 +81,7 @@ impl NewSession {
         Self::default()
     }
 
-    /// Its id, or the token whose hash that is. Defaults to one that the engine makes.
+    /// Its id, or the token whose hash is the id. Defaults to an id that the engine makes.
     #[must_use]
     pub fn id(mut self, id: impl Into<NewId>) -> Self {
         self.id = Some(id.into());
@@ -109,7 +109,7 @@ impl NewSession {
         self
     }
 
-    /// Makes it suspended: kept, not connected. Defaults to active.
+    /// Creates it suspended: it is kept, but has no client connected. Defaults to active.
     #[must_use]
     pub fn suspended(mut self) -> Self {
         self.status = Status::Suspended;
@@ -134,7 +134,7 @@ impl NewSession {
     /// Sets an attribute.
     ///
     /// # Errors
-    /// [`Error::Value`](crate::Error::Value) when the value cannot be told in JSON.
+    /// [`Error::Value`](crate::Error::Value) when the value cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(mut self, key: impl Into<String>, value: &T) -> Result<Self> {
         self.attributes.set(key, value)?;
         Ok(self)
@@ -156,7 +156,7 @@ impl NewSession {
 }
 
 impl NewSession {
-    /// Its id; the one that `make` makes for its user, if it was given none.
+    /// Its id. If the caller gave none, `make` makes one for its user.
     pub(crate) fn settle_id(&mut self, make: impl FnOnce(&str) -> NewId) -> &SessionId {
         &self.id.get_or_insert_with(|| make(&self.index_fields.user)).id
     }
@@ -169,7 +169,7 @@ impl NewSession {
         &self.index_fields.connection
     }
 
-    /// `made_id` is for one that was given none, and is told the user.
+    /// `made_id` makes an id for the user, if the caller gave none.
     pub(crate) fn check(
         self,
         rules: &Rules,
@@ -202,16 +202,16 @@ impl NewSession {
     }
 }
 
-/// What `create` made, and whom it made go.
+/// The result of `create`: the new session, and the sessions that it evicted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Created {
     /// The new session.
     pub session: Session,
-    /// What its client is to hold, if its id is the hash of that.
+    /// The token that the client must hold, if ids are the hashes of tokens.
     pub token: Option<Token>,
     /// Sessions of the same user that were deleted to stay within the limit. Close their connections.
     pub evicted: Vec<Removed>,
-    /// Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    /// Expired sessions that were in the way. This call reaped them, so no reaper will report them.
     pub reaped: Vec<Session>,
 }

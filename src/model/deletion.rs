@@ -1,4 +1,4 @@
-//! What a deletion removed.
+//! The sessions that a deletion removed.
 
 use crate::model::index_fields::{IndexFields, some};
 use crate::model::session_id::SessionId;
@@ -25,14 +25,15 @@ impl Removed {
     }
 }
 
-/// What deleting a user's sessions came to.
+/// The result of deleting a user's sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UserDeleted {
     /// The sessions that were removed. Close their connections.
     pub removed: Vec<Removed>,
-    /// Those that cannot be removed, because something under their keys is corrupt. Nothing of them was changed.
+    /// Sessions that cannot be removed, because something under their keys is corrupt. The call changed nothing
+    /// of them.
     pub corrupt: Vec<SessionId>,
-    /// How many more were removed, or are corrupt, whose ids are no text.
+    /// How many more sessions were removed, or are corrupt, whose ids are not valid text.
     pub unreadable: u64,
 }

@@ -1,4 +1,4 @@
-//! Durations and counts within bounds.
+//! Checks durations and counts against their bounds.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use crate::model::error::{Error, Result};
 /// The longest idle time and lifetime: ten years.
 pub(crate) const LONGEST_DURATION: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-/// A ttl that a caller gave, for all sessions or for one.
+/// Checks a ttl that a caller gave, for all sessions or for one.
 pub(crate) fn check_ttl(field: &'static str, ttl: Duration) -> Result<()> {
     check_duration(field, ttl, Duration::from_millis(1), LONGEST_DURATION)
 }
 
-/// A lifetime that a caller gave, for all sessions or for one.
+/// Checks a lifetime that a caller gave, for all sessions or for one.
 pub(crate) fn check_lifetime(lifetime: Duration) -> Result<()> {
     check_duration("lifetime", lifetime, Duration::from_millis(1), LONGEST_DURATION)
 }
 
-/// A duration within bounds.
+/// Checks a duration against its bounds.
 pub(crate) fn check_duration(
     field: &'static str,
     value: Duration,
@@ -35,7 +35,7 @@ pub(crate) fn ms(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A count within bounds.
+/// Checks a count against its bounds.
 pub(crate) fn check_count(field: &'static str, count: usize, most: usize) -> Result<()> {
     if !(1..=most).contains(&count) {
         return Err(Error::invalid(field, format!("is {count}, must be 1 to {most}")));

@@ -9,7 +9,8 @@ use crate::model::error::{Error, Result};
 
 /// A map from text keys to JSON values, with typed access.
 ///
-/// The values are kept as JSON text, so what another language wrote comes back as it was: 2^53+1, `[]` and `{}`.
+/// It keeps the values as JSON text, so a value that another language wrote comes back unchanged: 2^53+1, `[]`
+/// and `{}`.
 ///
 /// ```
 /// use cloakroom::Entries;
@@ -20,12 +21,13 @@ use crate::model::error::{Error, Result};
 /// assert_eq!(entries.get::<String>("name")?, None);
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
-// All texts in one: a session is read more often than it is changed, and as a map of texts that took twice the time.
+// One string holds all texts: sessions are read more often than changed, and a map of strings took twice the time to
+// read.
 #[derive(Clone, Default)]
 pub struct Entries {
-    /// Keys and values, each value behind its key; and what was replaced or removed.
+    /// Keys and values, each value behind its key. Replaced and removed texts stay in it.
     text: String,
-    /// How much of it was replaced or removed.
+    /// How many bytes of it belong to replaced or removed entries.
     unused: usize,
     /// By key.
     places: Vec<Place>,
@@ -43,7 +45,7 @@ impl Entries {
     /// The value of a key.
     ///
     /// # Errors
-    /// [`Error::Value`] when it is of another type.
+    /// [`Error::Value`] when the value has another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         let Ok(at) = self.find(key) else {
             return Ok(None);
@@ -55,7 +57,7 @@ impl Entries {
     /// Sets a key, `null` included.
     ///
     /// # Errors
-    /// [`Error::Value`] when the value cannot be told in JSON.
+    /// [`Error::Value`] when the value cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: impl Into<String>, value: &T) -> Result<()> {
         let key = key.into();
         match serde_json::to_string(value) {
@@ -67,7 +69,7 @@ impl Entries {
         }
     }
 
-    /// Removes a key, and tells whether it was there.
+    /// Removes a key, and returns whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
         let found = self.find(key).map(|at| self.places.remove(at));
         found.map(|place| self.give_up(place)).is_ok()
@@ -102,7 +104,7 @@ impl Entries {
         self.places.reserve(entries);
     }
 
-    /// Adds a key with its value behind it, unless that is no text.
+    /// Adds a key with its value behind it, unless they are not valid text.
     pub(crate) fn decode(&mut self, entry: &[u8], key_bytes: usize) -> Option<()> {
         let entry = std::str::from_utf8(entry).ok().filter(|text| text.is_char_boundary(key_bytes))?;
         let start = self.text.len();
@@ -121,7 +123,7 @@ impl Entries {
 
     /// Where a key is, or where it belongs.
     fn find(&self, key: &str) -> Result<usize, usize> {
-        // What is read from a store is mostly in order.
+        // A store usually returns keys in order.
         if self.places.last().is_none_or(|last| self.key(*last) < key) {
             return Err(self.places.len());
         }
@@ -138,7 +140,7 @@ impl Entries {
         }
     }
 
-    /// Lets go of a text, and of all such once they are more than what is used.
+    /// Marks a text as unused, and drops all unused texts once they outweigh the used ones.
     fn give_up(&mut self, place: Place) {
         self.unused += place.end - place.key;
         if self.unused > self.text.len() / 2 {
@@ -157,7 +159,7 @@ impl PartialEq for Entries {
 
 impl Eq for Entries {}
 
-/// The keys only: the values may be secret.
+/// Shows the keys only: the values may be secret.
 impl fmt::Debug for Entries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.iter().map(|(key, _)| key)).finish()

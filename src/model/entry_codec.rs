@@ -18,7 +18,8 @@ pub(crate) enum EntryKind {
     Extension = 2,
 }
 
-/// Encodes entries for a script: kind, key length, value length, key, value. No value removes, in a list of changes.
+/// Encodes entries for a script: kind, key length, value length, key, value. In a list of changes, an entry without
+/// a value removes its key.
 #[derive(Debug)]
 pub(crate) struct EntryWriter<'a> {
     rules: &'a Rules,
@@ -56,7 +57,7 @@ impl<'a> EntryWriter<'a> {
         Ok(())
     }
 
-    /// All that a session is to hold.
+    /// Ends a list of all entries of a session.
     pub(crate) fn finish_whole(self) -> Result<Vec<u8>> {
         let (bytes, entries) = (self.bytes.len(), self.entries);
         if bytes > self.rules.session_bytes || entries > self.rules.session_entries {
@@ -66,7 +67,7 @@ impl<'a> EntryWriter<'a> {
         Ok(self.bytes)
     }
 
-    /// Changes to what a session holds; the script knows how large it gets.
+    /// Ends a list of changes. The script checks how large the session gets.
     pub(crate) fn finish_changes(self) -> Result<Vec<u8>> {
         let most = self.rules.session_entries;
         if self.entries > most {
@@ -76,8 +77,8 @@ impl<'a> EntryWriter<'a> {
     }
 }
 
-/// Decodes the body of a record into attributes and extensions: a list of changes, of which the last of a key counts and no
-/// value removes. `None` where it is broken.
+/// Decodes the body of a record into attributes and extensions. The body is a list of changes: the last change of a key
+/// wins, and one without a value removes the key. `None`: the body is broken.
 pub(crate) fn decode_entries(mut bytes: &[u8]) -> Option<(Entries, Entries)> {
     let is_attribute = |entry: &Encoded<'_>| entry.0[0] == EntryKind::Attribute as u8;
     let (mut attributes, mut extensions) = (Entries::default(), Entries::default());
@@ -100,8 +101,8 @@ pub(crate) fn decode_entries(mut bytes: &[u8]) -> Option<(Entries, Entries)> {
     Some((attributes, extensions))
 }
 
-/// Entries with changes made: what there is keeps its place, what is new comes behind. Both are lists that an
-/// [`EntryWriter`] wrote, the first one of entries of their own.
+/// Applies changes to entries. Changed entries keep their places, new ones come last. An [`EntryWriter`]
+/// wrote both lists; the first has each key once.
 pub(crate) fn changed_entries(entries: &[u8], changes: &[u8]) -> Vec<u8> {
     let mut changed: Vec<Encoded<'_>> = Vec::new();
     for change in Encoded::all(changes) {
@@ -143,7 +144,7 @@ impl<'a> Encoded<'a> {
         })
     }
 
-    /// The first of a list, and the others. `None` at its end, and where it is broken.
+    /// The first entry of a list, and the rest. `None` at the end, or where the list is broken.
     fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let [_, key, v0, v1, v2] = *bytes.first_chunk::<ENTRY_HEADER_BYTES>()?;
         let (key, value) = (usize::from(key), u32::from_be_bytes([0, v0, v1, v2]) as usize);

@@ -1,4 +1,4 @@
-//! What can go wrong, told by what the caller may do about it.
+//! The errors, sorted by what the caller can do about them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,54 +10,55 @@ use crate::model::refusal::Refusal;
 /// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The cause of an error: its words are in those of the error, and what lies behind them is the `source()`.
+/// The cause of an error. The error's message contains that of the cause; `source()` returns what lies
+/// behind the cause.
 pub(crate) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Anything that is an error, or a text, as a cause.
+/// Turns an error or a text into a cause.
 pub(crate) fn cause(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Cause {
     Cause::from(error.into())
 }
 
 /// Why an operation did not succeed.
 ///
-/// `Display` tells what happened, in plain words and with the server: `not executed: wrong password, or no such user
-/// (127.0.0.1:6379)`. What lies behind those words is the `source()`. The messages of `NotExecuted` and `Ambiguous`, and those of
-/// their sources, have no session id in them, no password and no name of the store's user. Two errors are equal if they are of the same kind, whatever their
-/// causes.
+/// `Display` says what happened in plain words, and names the server: `not executed: wrong password, or no such user
+/// (127.0.0.1:6379)`. The `source()` is the error behind that message. The messages of `NotExecuted` and `Ambiguous`,
+/// and of their sources, contain no session id, no password and no name of the store's user. Two errors are equal if
+/// they are of the same kind, whatever their causes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// Bad input or configuration. Nothing was sent.
+    /// Bad input or configuration. The store sent nothing.
     Invalid(Invalid),
-    /// An attribute is not of the type that was asked for, or cannot be told in JSON.
+    /// An attribute does not have the requested type, or cannot be written as JSON.
     Value {
         /// The attribute's key.
         key: String,
         /// What serde_json said.
         source: Arc<serde_json::Error>,
     },
-    /// The operation was not executed. Whether a retry may help, [`is_transient`](Self::is_transient) tells.
+    /// The operation was not executed. [`is_transient`](Self::is_transient) says whether a retry may help.
     NotExecuted {
-        /// What kept it from being executed.
+        /// Why it was not executed.
         reason: Obstacle,
-        /// Why, where there is more to say.
+        /// The error behind the reason, if there is one.
         source: Option<Cause>,
     },
-    /// The operation was sent, and no reply came, or an error out of a script that may have written before: it may have
-    /// happened, the latter in part. To retry without its happening twice, use
-    /// the operation id with [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
+    /// The operation may have happened. The store sent it and got no reply; or it got an error from a script that may
+    /// have written before, perhaps in part. To retry it without making it happen twice, pass the operation id to
+    /// [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
     Ambiguous {
         /// The id to retry with.
         operation_id: OperationId,
-        /// How the reply was lost, or which command of the script was refused.
+        /// How the reply was lost, or which command of the script the server refused.
         source: Cause,
     },
-    /// The engine refused the operation. Nothing was changed, but for evictions by a login into another partition
-    /// (docs/partitions.md).
+    /// The engine refused the operation. It changed nothing, except that a login into another partition may have
+    /// evicted sessions (docs/partitions.md).
     Refused(Refusal),
-    /// What is stored under one of our keys is not ours, or broken. Nothing was changed.
+    /// The value under one of our keys is not ours, or is broken. Nothing was changed.
     Corrupt {
-        /// The key's part in the operation: record, expiry, user, connection, node and the like.
+        /// The role of the key in the operation: record, expiry, user, connection, node and the like.
         what: String,
     },
 }
@@ -66,7 +67,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(invalid) => invalid.fmt(f),
-            Self::Value { key, .. } => write!(f, "attribute {key:?} does not fit the type"),
+            Self::Value { key, .. } => write!(f, "attribute {key:?} does not have the requested type"),
             Self::NotExecuted { source: Some(cause), .. } => write!(f, "not executed: {cause}"),
             Self::NotExecuted { reason, source: None } => write!(f, "not executed: {reason}"),
             Self::Ambiguous { source, .. } => write!(f, "it may have happened: {source}"),
@@ -80,7 +81,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Value { source, .. } => Some(&**source),
-            // The cause itself is in the words already.
+            // The message contains the cause itself already.
             Self::NotExecuted { source, .. } => source.as_deref()?.source(),
             Self::Ambiguous { source, .. } => source.source(),
             Self::Invalid(_) | Self::Refused(_) | Self::Corrupt { .. } => None,
@@ -110,7 +111,7 @@ impl From<Invalid> for Error {
     }
 }
 
-/// The cause of an error, and the server that it came from.
+/// The cause of an error, with the server that it came from.
 #[derive(Debug)]
 struct AtServer {
     cause: Cause,
@@ -129,38 +130,40 @@ impl std::error::Error for AtServer {
     }
 }
 
-/// What kept an operation from being executed.
+/// Why an operation was not executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// No connection to the master could be made, or no existing connection answered before the deadline. Nothing was sent.
+    /// The store could not connect to the master, or no existing connection answered before the deadline. The store
+    /// sent nothing.
     Connect,
-    /// The deadline passed before the operation was sent, or it only reads.
+    /// The deadline passed before the store sent the operation, or during an operation that only reads.
     Deadline,
-    /// The connection broke under an operation that only reads.
+    /// The connection broke during an operation that only reads.
     ConnectionLost,
-    /// The server does not take the store's user: a wrong password, or no permission for what was asked. Until somebody
-    /// changes that, trying again is in vain.
+    /// The server rejects the store's user: the password is wrong, or the user lacks a permission. A retry does not
+    /// help until somebody changes that.
     Auth,
-    /// What is configured does not fit the server: its certificate is not trusted, it has no such database. Until somebody
-    /// changes that, trying again is in vain.
+    /// The configuration does not fit the server: for example, its certificate is not trusted, or it has no such
+    /// database. A retry does not help until somebody changes that.
     Config,
-    /// The server's memory is full: it takes no more data. Reads and logouts still work.
+    /// The server's memory is full: it accepts no more data. Reads and logouts still work.
     OutOfMemory,
-    /// The server is there and does not serve now: it loads its data, or is a replica.
+    /// The server answers but does not serve now: it is loading its data, or it is a replica.
     Unavailable,
     /// The server answered with another error.
     Server,
-    /// What the operation works on kept changing under it.
+    /// The sessions or indexes of the operation kept changing during it.
     Contended,
     /// The store, or the migration manager, was closed.
     Closed,
-    /// A [`MigrationManager`](crate::migration::MigrationManager) has as many tasks waiting as it takes.
+    /// A [`MigrationManager`](crate::migration::MigrationManager) has a full queue of tasks.
     QueueFull,
-    /// The circuit breaker of a [`FallbackStore`](crate::fallback::FallbackStore) is open: its store is away, and the policy has no
-    /// answer of its own.
+    /// The circuit breaker of a [`FallbackStore`](crate::fallback::FallbackStore) is open: its store is away, and the
+    /// policy cannot answer this call without it.
     CircuitOpen,
-    /// Sessions that were kept while the store was away are being brought in, which takes a moment.
+    /// The fallback store is writing the sessions that it kept during the outage back to its store. That
+    /// takes a moment.
     Reconciling,
 }
 
@@ -170,22 +173,22 @@ impl fmt::Display for Obstacle {
             Self::Connect => "no connection to the server",
             Self::Deadline => "the deadline passed",
             Self::ConnectionLost => "the connection was lost",
-            Self::Auth => "the server does not take the user",
+            Self::Auth => "the server rejects the user",
             Self::Config => "the configuration does not fit the server",
             Self::OutOfMemory => "memory full",
-            Self::Unavailable => "the server does not serve now",
+            Self::Unavailable => "the server is not serving now",
             Self::Server => "the server answered with an error",
-            Self::Contended => "what it works on kept changing",
+            Self::Contended => "the session or its indexes kept changing",
             Self::Closed => "the store is closed",
             Self::QueueFull => "too many migrations are waiting",
             Self::CircuitOpen => "the circuit breaker is open",
-            Self::Reconciling => "sessions that were kept meanwhile are being brought in",
+            Self::Reconciling => "the fallback store is writing its sessions back",
         })
     }
 }
 
 impl Obstacle {
-    /// One word for it, which does not change: for metrics and logs.
+    /// A word for it that never changes: for metrics and logs.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -205,7 +208,7 @@ impl Obstacle {
         }
     }
 
-    /// Whether it is of a server or of the way to it.
+    /// Whether a server caused it, or the way to the server.
     fn is_of_server(self) -> bool {
         match self {
             Self::Connect
@@ -234,17 +237,17 @@ impl Error {
         Self::NotExecuted { reason, source: source.into() }
     }
 
-    /// A call that may have happened, and the id to repeat it under.
+    /// The error of a call that may have happened, with the id to repeat it under.
     pub(crate) fn ambiguous(id: OperationId, source: Cause) -> Self {
         Self::Ambiguous { operation_id: id.of_a_repeat(), source }
     }
 
-    /// The same for one that four other changes may have pushed out of what its session notes.
+    /// The same, for a call whose operation id four other changes may have pushed out of its session.
     pub(crate) fn unsure(id: OperationId) -> Self {
-        Self::ambiguous(id, cause("the session has changed so often since that it does not tell"))
+        Self::ambiguous(id, cause("the session has changed too often since then to prove it"))
     }
 
-    /// The same with the server that it came from, if it came from one and does not say so yet.
+    /// The same error with the server that it came from, unless the error names one already.
     pub(crate) fn at(self, server: &Arc<str>) -> Self {
         let at = |cause: Cause| -> Cause {
             if (&*cause as &(dyn std::error::Error + 'static)).is::<AtServer>() {
@@ -266,7 +269,7 @@ impl Error {
         Self::Value { key: key.into(), source: Arc::new(source) }
     }
 
-    /// The same for another of the calls that were sent together.
+    /// The same error for another of the calls that were sent together.
     pub(crate) fn under(mut self, id: OperationId) -> Self {
         if let Self::Ambiguous { operation_id, .. } = &mut self {
             *operation_id = id.of_a_repeat();
@@ -274,8 +277,8 @@ impl Error {
         self
     }
 
-    /// One word for what happened, which does not change: for metrics and logs. A refusal says [which](Refusal::code), and of
-    /// what was not executed the [obstacle](Obstacle::code) says why.
+    /// A word for what happened that never changes: for metrics and logs. For a refusal it is [its
+    /// code](Refusal::code), and for a call that was not executed the code of the [obstacle](Obstacle::code).
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -294,7 +297,8 @@ impl Error {
         matches!(self, Self::Refused(Refusal::Missing))
     }
 
-    /// The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie.
+    /// The session has a newer id, and its client has that id or will have it in a moment: answer without touching the
+    /// cookie.
     #[must_use]
     pub fn is_rotated(&self) -> bool {
         matches!(self, Self::Refused(Refusal::Rotated { .. }))
@@ -306,15 +310,15 @@ impl Error {
         matches!(self, Self::Refused(Refusal::Conflict { .. }))
     }
 
-    /// The operation certainly did not happen, and was not refused. A retry may help if that
-    /// [may pass](Self::is_transient).
+    /// The operation certainly did not happen, and was not refused. A retry may help if the cause is
+    /// [transient](Self::is_transient).
     #[must_use]
     pub fn is_not_executed(&self) -> bool {
         matches!(self, Self::NotExecuted { .. })
     }
 
-    /// The operation certainly did not happen, for a reason that may pass by itself: retry freely. A wrong password does
-    /// not, nor does a certificate that is not trusted.
+    /// The operation certainly did not happen, for a reason that may pass by itself: retry freely. A wrong password or
+    /// an untrusted certificate does not pass by itself.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
@@ -331,7 +335,8 @@ impl Error {
         matches!(self, Self::Ambiguous { .. })
     }
 
-    /// The node that made the call must stop writing to the session, and to all of them if it lost its lease.
+    /// The node that made the call must stop writing to the session, and to all sessions if it lost its
+    /// lease.
     #[must_use]
     pub fn is_fenced(&self) -> bool {
         matches!(self, Self::Refused(Refusal::Fenced))
@@ -343,8 +348,8 @@ impl Error {
         matches!(self, Self::Refused(_))
     }
 
-    /// The error of a call under an operation id, if it has one. Where a call under that may have happened before, a store
-    /// that cannot be asked proves nothing.
+    /// The error of a call that may have an operation id. If an earlier call under that id may have happened, a store
+    /// that cannot be reached proves nothing.
     pub(crate) fn under_given(self, id: Option<OperationId>) -> Self {
         match (self, id) {
             (Self::NotExecuted { reason, source }, Some(id))

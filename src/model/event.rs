@@ -1,9 +1,10 @@
-//! What became of a session, as it is told.
+//! An event: what happened to a session.
 
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
-/// What became of a session: as it is after the change, or as it was where it lost something.
+/// An event: what happened to a session. The fields hold the values after the change, or the values before
+/// it where the session lost something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Event {
@@ -17,7 +18,8 @@ pub struct Event {
     pub connection: Option<String>,
     /// Its node.
     pub node: Option<String>,
-    /// The version that the change made; of what expired or was withdrawn, that it had; 0 where nothing is known but the id.
+    /// The version that the change made. For a session that expired or was withdrawn, its last version. 0 where only
+    /// the id is known.
     pub version: Version,
 }
 
@@ -25,34 +27,35 @@ pub struct Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// It was made.
+    /// The session was created.
     Created,
-    /// Its user, connection, node or status is another, by an update, a patch or an import.
+    /// An update, a patch or an import changed its user, connection, node or status.
     Updated,
-    /// It has this new id.
+    /// A rotation gave it this new id.
     Rotated(SessionId),
-    /// It has this new id, and its user is another: a login by rotation.
+    /// A login by rotation gave it this new id and another user.
     LoggedIn(SessionId),
-    /// It has this new id, and no user any more: a logout that kept what is in it.
+    /// A logout that kept its data gave it this new id and removed the user.
     LoggedOut(SessionId),
-    /// It got a connection.
+    /// A bind gave it a connection.
     Bound,
-    /// Its connection is gone: that connection and its node are told.
+    /// It lost its connection. The event names that connection and its node.
     Unbound,
-    /// Its connection went to another session: that connection and its node are told.
+    /// Another session took its connection. The event names that connection and its node.
     TakenOver,
-    /// It was given to another node, without its connection.
+    /// A recovery gave it to another node, without its connection.
     Recovered,
-    /// It was imported, and had not been here.
+    /// It was imported, and was not here before.
     Arrived,
     /// It has gone to another store.
     Departed,
-    /// It is no more.
+    /// It has ended.
     Ended(Ending),
 }
 
 impl EventKind {
-    /// The id under which the session goes on, if it has another one now: then it has not ended, though this id has.
+    /// The id under which the session goes on, if it has another one now. Then only this id has ended, not the
+    /// session.
     #[must_use]
     pub fn goes_on_as(&self) -> Option<&SessionId> {
         match self {
@@ -64,36 +67,36 @@ impl EventKind {
     }
 }
 
-/// Why a session is no more.
+/// Why a session ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ending {
-    /// It was deleted, alone or with all of its user.
+    /// It was deleted, alone or with all sessions of its user.
     Deleted,
-    /// It made room for another of its user.
+    /// It was evicted to make room for another session of its user.
     Evicted,
     /// It expired, and was reaped.
     Expired,
-    /// A login took it to another partition, or to the new store of a `DrainingStore`, where it arrives under this id: it goes on.
+    /// A login moved it to another partition, or to the new store of a `DrainingStore`. It goes on there under this id.
     Login(SessionId),
-    /// It was the copy of a migration that was broken off.
+    /// It was the copy of a migration that was cancelled.
     Withdrawn,
-    /// It was found corrupt, and set aside.
+    /// It was corrupt and was set aside.
     Corrupt,
-    /// It went by the TTL of its record, before a reaper came. Only its id is known, so no node is told.
+    /// Its record's TTL ran out before a reaper came. Only its id is known, so the event names no node.
     Lost,
 }
 
-/// What a stream of events tells.
+/// An item of a stream of events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Told {
-    /// What became of a session.
+    /// An event: what happened to a session.
     Event(Event),
-    /// Events of a partition were missed, for they were trimmed before they were read, or lost in a failover. Whoever keeps
-    /// a picture of the sessions has to read them anew: what follows tells what becomes of them from before now on.
+    /// The reader missed events of a partition: they were trimmed before it read them, or lost in a failover. If you
+    /// keep a list of the sessions, read it again: the events that follow begin before now.
     Lagged {
-        /// Which of the partitions, from 0 on.
+        /// The partition, counted from 0.
         partition: u16,
     },
 }

@@ -1,11 +1,11 @@
-//! Up to where events were read.
+//! The position of a reader of events.
 
 use std::fmt;
 
 use crate::model::invalid::Invalid;
 use crate::model::serde_text::serde_as_text;
 
-/// The place of an event in its stream, as a server gives it: a time, and a count within it.
+/// The id of an event in its stream, as the server makes it: a time, and a count within that millisecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EntryId {
     pub(crate) ms: u64,
@@ -27,14 +27,14 @@ impl std::str::FromStr for EntryId {
     }
 }
 
-/// Up to where events were read: an entry of each partition. A reader stores it, and goes on from there, in another process
-/// too.
+/// The position of a reader of events: one entry per partition. A reader stores it and goes on from there, also in
+/// another process.
 ///
-/// By `Display` and by serde it is a text.
+/// `Display` and serde write it as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventsPosition(pub(crate) Vec<Option<EntryId>>);
 
-/// The entries, with commas between them; of a partition of which nothing was read, nothing.
+/// The entries, separated by commas. A partition that was not read yet is an empty text.
 impl fmt::Display for EventsPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, entry) in self.0.iter().enumerate() {
@@ -45,14 +45,17 @@ impl fmt::Display for EventsPosition {
     }
 }
 
-/// What `Display` writes.
+/// Reads what `Display` writes.
 impl std::str::FromStr for EventsPosition {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let entry = |text: &str| match text {
             "" => Ok(None),
-            text => text.parse().map(Some).map_err(|()| Invalid::new("events position", "is none")),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|()| Invalid::new("events position", "is not one that this library wrote")),
         };
         text.split(',').map(entry).collect::<Result<_, _>>().map(Self)
     }
@@ -60,16 +63,17 @@ impl std::str::FromStr for EventsPosition {
 
 serde_as_text!(EventsPosition, to_string);
 
-/// From where on events are read.
+/// Where to begin reading events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventsFrom {
-    /// From the first that is kept. Where earlier ones were trimmed, that is told ([`Told::Lagged`](super::Told::Lagged)); not
-    /// where a stream went whole, a week or two after its last event, and began anew.
+    /// From the first event that is kept. If earlier events were trimmed, the stream begins with
+    /// [`Told::Lagged`](super::Told::Lagged). It does not if the whole stream expired, a week or two after its last
+    /// event, and started again.
     Beginning,
-    /// What happens from now on.
+    /// From the next event on.
     Now,
-    /// Behind what was read.
+    /// From behind this position.
     Position(EventsPosition),
 }
 

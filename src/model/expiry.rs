@@ -1,4 +1,4 @@
-//! Sessions that have expired, and what a reap removed.
+//! Sessions that have expired, and the result of a reap.
 
 use std::time::SystemTime;
 
@@ -6,26 +6,29 @@ use crate::model::clock::system_time;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 
-/// What a reap came to.
+/// The result of a reap.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reaped {
-    /// The sessions that were removed: by this call, and returned to no other. They take 2 MiB at most, but for one that is
-    /// larger by itself.
+    /// The sessions that this call removed. No other call returns them. They take 2 MiB at most, except that a single
+    /// one may be larger.
     pub sessions: Vec<Session>,
-    /// Entries of the expiry index that led to no session and were dropped.
+    /// How many entries of the expiry index led to no session. The call dropped them.
     pub dropped: u64,
-    /// How many more were removed, or are corrupt, that cannot be told: an id or something in the session is no text.
+    /// How many more sessions were removed, or are corrupt, that cannot be returned: an id or another field is not
+    /// valid text.
     pub unreadable: u64,
-    /// What expired and cannot be removed, because it is corrupt, or something under its keys is. It was set aside: what was
-    /// under its record's key is under `{ns:p}:aside:<id>` for a week, to be looked at, and no later call comes by it.
+    /// Expired sessions that could not be removed, because something under their keys is corrupt. The call set them
+    /// aside: for a week the record is under `{ns:p}:aside:<id>`, so that you can look at it, and no later call meets
+    /// it.
     pub corrupt: Vec<SessionId>,
-    /// Whether there may be more: as many were found as asked for, or they were so large that some stay for the next call.
+    /// Whether there may be more: the batch was full, or the sessions were so large that some are left for the next
+    /// call.
     pub more: bool,
 }
 
 impl Reaped {
-    /// Whether it met anything that no later call meets.
+    /// Whether the reap met anything that no later call meets.
     pub(crate) fn met_any(&self) -> bool {
         self.sessions.len() + self.corrupt.len() > 0 || self.dropped + self.unreadable > 0
     }
@@ -48,12 +51,12 @@ impl Expired {
         system_time(self.expired_at_ms)
     }
 
-    /// A page out of the first ones of several places, oldest first.
+    /// Merges the first entries of several partitions into a page, oldest first.
     pub(crate) fn merged(mut all: Vec<Self>, skip: usize, limit: usize) -> Vec<Self> {
         all.sort_by(|one, other| (one.expired_at_ms, &one.id).cmp(&(other.expired_at_ms, &other.id)));
         all.into_iter().skip(skip).take(limit).collect()
     }
 
-    /// How many are read at once at most.
+    /// The most that one call reads.
     pub(crate) const LARGEST_PAGE: usize = 1000;
 }

@@ -1,10 +1,10 @@
-//! What became of an id, for whoever is asked about it.
+//! What became of an id: for support staff, and for the user.
 
 use std::time::SystemTime;
 
 use crate::model::clock::system_time;
 
-/// What became of an id, as far as a store remembers. It names no other id.
+/// What became of an id, as far as the store remembers. It reveals no other id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Explanation {
@@ -12,27 +12,27 @@ pub enum Explanation {
     Live,
     /// Its session expired, and was not reaped yet.
     Expired {
-        /// When, in milliseconds since the epoch.
+        /// When it expired, in milliseconds since the epoch.
         at_ms: u64,
     },
     /// Its session was deleted a moment ago.
     Deleted,
     /// Its session has a newer id, by a rotation a moment ago.
     Rotated {
-        /// Whether the user changed with it: a login, or a logout that kept the session.
+        /// Whether the rotation changed the user: a login, or a logout that kept the session.
         by_login: bool,
     },
     /// Its session has gone to another store by a migration.
     Departed {
-        /// What the migration calls that store.
+        /// The migration's name for that store.
         place: String,
     },
-    /// Nothing is known of it: it never was, or is over for longer than the store remembers.
+    /// The store knows nothing of it: it never existed, or it ended too long ago.
     Unknown,
 }
 
 impl Explanation {
-    /// One word for it, which does not change: for logs and for pages that tell a user.
+    /// A word for it that never changes: for logs, and for pages that a user reads.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -45,7 +45,7 @@ impl Explanation {
         }
     }
 
-    /// When its session expired, if that is what became of it.
+    /// When its session expired, if it did.
     #[must_use]
     pub fn expired_at(&self) -> Option<SystemTime> {
         match self {

@@ -17,8 +17,8 @@ const MOST: u64 = (1 << 48) - 1;
 const STATUSES: [Status; 3] = [Status::Active, Status::Suspended, Status::Migrating];
 
 impl Export {
-    /// The session as one line of JSON, to be kept in a file and brought in later. All of it is in there, its id and
-    /// attributes included, so it is as secret. Values of attributes are the texts that are stored.
+    /// The session as one line of JSON, to keep in a file and import later. It contains the id and all attributes,
+    /// so keep it as secret as the session. Values of attributes are the stored JSON texts.
     #[must_use]
     pub fn to_json(&self) -> String {
         let Session { id, status, version, ttl, times, index_fields, .. } = &self.session;
@@ -45,27 +45,27 @@ impl Export {
         .to_string()
     }
 
-    /// What [`to_json`](Self::to_json) wrote.
+    /// Reads what [`to_json`](Self::to_json) wrote.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names what is missing or wrong in it.
+    /// [`Error::Invalid`] names the field that is missing or wrong.
     pub fn from_json(line: &str) -> Result<Self> {
-        let line: Value = serde_json::from_str(line).map_err(|_| Error::invalid("export", "is no JSON"))?;
+        let line: Value = serde_json::from_str(line).map_err(|_| Error::invalid("export", "is not JSON"))?;
         let text = |field: &'static str| {
-            line[field].as_str().map(str::to_owned).ok_or_else(|| Error::invalid(field, "is no text"))
+            line[field].as_str().map(str::to_owned).ok_or_else(|| Error::invalid(field, "is not text"))
         };
         let number = |field: &'static str| {
             let number = line[field].as_u64().filter(|number| *number <= MOST);
-            number.ok_or_else(|| Error::invalid(field, format!("is no whole number up to {MOST}")))
+            number.ok_or_else(|| Error::invalid(field, format!("is not a whole number up to {MOST}")))
         };
         let entries = |field: &'static str| -> Result<Entries> {
-            let map = line[field].as_object().ok_or_else(|| Error::invalid(field, "are no object"))?;
+            let map = line[field].as_object().ok_or_else(|| Error::invalid(field, "are not an object"))?;
             let mut entries = Entries::default();
             for (key, json) in map {
                 let is_json = |json: &&str| serde_json::from_str::<serde::de::IgnoredAny>(json).is_ok();
                 let json = json.as_str().filter(is_json);
                 let json =
-                    json.ok_or_else(|| Error::invalid(field, "have a value that is no text of JSON"))?;
+                    json.ok_or_else(|| Error::invalid(field, "have a value that is not a JSON text"))?;
                 entries.insert_json(key, json);
             }
             Ok(entries)
@@ -77,7 +77,7 @@ impl Export {
             .and_then(|changes| changes.iter().map(|change| unhex(change.as_str()?)).collect());
         let session = Session {
             id: SessionId::new(text("id")?)?,
-            status: status.ok_or_else(|| Error::invalid("status", "is none that a session has"))?,
+            status: status.ok_or_else(|| Error::invalid("status", "is not a status of a session"))?,
             version: Version::new(number("version")?),
             ttl: std::time::Duration::from_millis(number("ttl_ms")?),
             times: Times {
@@ -97,7 +97,7 @@ impl Export {
             origin: Origin::Store,
         };
         let changes = changes.and_then(|changes| changes.try_into().ok());
-        let changes = changes.ok_or_else(|| Error::invalid("changes", "are not four ids of operations"))?;
+        let changes = changes.ok_or_else(|| Error::invalid("changes", "are not four operation ids"))?;
         Ok(Self::new(session, changes))
     }
 }

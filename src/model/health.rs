@@ -1,19 +1,19 @@
-//! How a store is: what a readiness probe asks for.
+//! The health of a store, for a readiness probe.
 
 use std::time::Duration;
 
 use crate::model::error::Error;
 
-/// How a store is, as [`health`](crate::SessionStore::health) found it.
+/// The health of a store, as [`health`](crate::SessionStore::health) found it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// Whether calls are served.
+    /// Whether the store serves calls.
     pub readiness: Readiness,
-    /// The servers that have the sessions, by their order in the namespace. In memory there are none, and nobody is asked
-    /// while a circuit breaker is open.
+    /// The servers that have the sessions, in their order in the namespace. A store in memory has none. While a circuit
+    /// breaker is open, the store asks no server and lists none.
     pub servers: Vec<ServerHealth>,
-    /// What keeps calls from being served, all or some of them: the first that was found.
+    /// The first error found that makes some or all calls fail.
     pub error: Option<Error>,
 }
 
@@ -21,33 +21,35 @@ pub struct Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Readiness {
-    /// No call is served.
+    /// The store serves no call.
     NotReady,
-    /// Some calls are served: some servers of a cluster are away, or a [`FallbackStore`](crate::fallback::FallbackStore)
-    /// goes on without its store.
+    /// The store serves some calls: some servers of a cluster are away, or a
+    /// [`FallbackStore`](crate::fallback::FallbackStore) works without its store.
     Degraded,
-    /// Every server answers as the master that the store needs. A call may fail all the same, where memory is full, say.
+    /// Every server answers as the master that the store needs. A call may still fail, for example because memory is
+    /// full.
     Ready,
 }
 
-/// How one of the servers is.
+/// The health of one server.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerHealth {
     /// Its host and port.
     pub server: String,
-    /// What it is, if it told.
+    /// Its role, if it reported one.
     pub role: Option<ServerRole>,
-    /// How long it took to answer, once there was a connection.
+    /// How long it took to answer, once the store had a connection.
     pub latency: Option<Duration>,
-    /// The contract of the scripts that is noted in the namespace, if one is.
+    /// The contract number of the scripts that the namespace has recorded, if any.
     pub contract: Option<u64>,
-    /// How many of the scripts it has not loaded; a call that needs one loads it. `None`: its user may not ask
-    /// (`+script|exists`), or it did not answer.
+    /// How many of the scripts the server has not loaded. A call that needs one loads it. `None`: the store's
+    /// user may not ask (`+script|exists`), or the server did not answer.
     pub scripts_missing: Option<usize>,
-    /// How much memory it uses. `None`: its user may not ask (`+info`), or it did not answer.
+    /// How much memory the server uses. `None`: the store's user may not ask (`+info`), or the server did
+    /// not answer.
     pub memory: Option<ServerMemory>,
-    /// Why it does not serve.
+    /// Why the server does not serve.
     pub error: Option<Error>,
 }
 
@@ -55,24 +57,24 @@ pub struct ServerHealth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerMemory {
-    /// For all that it stores, in bytes.
+    /// Memory in use for stored data, in bytes.
     pub used: u64,
-    /// How much it may use (`maxmemory`), if that is bounded.
+    /// The limit (`maxmemory`), if there is one.
     pub most: Option<u64>,
 }
 
-/// What a server is to its replicas or master.
+/// The role of a server in replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ServerRole {
-    /// It takes writes.
+    /// It accepts writes.
     Master,
     /// It follows a master, and serves nothing here.
     Replica,
 }
 
 impl Health {
-    /// Of a store without servers of its own.
+    /// The health of a store without servers of its own.
     pub(crate) fn of(outcome: Result<(), Error>) -> Self {
         match outcome {
             Ok(()) => Self { readiness: Readiness::Ready, servers: Vec::new(), error: None },
@@ -80,7 +82,7 @@ impl Health {
         }
     }
 
-    /// Of a store on servers, each with a part of the sessions.
+    /// The health of a store on servers that each have a part of the sessions.
     #[cfg(feature = "redis")]
     pub(crate) fn of_servers(servers: Vec<ServerHealth>) -> Self {
         let serving = servers.iter().filter(|server| server.error.is_none()).count();
@@ -93,7 +95,7 @@ impl Health {
         Self { readiness, servers, error }
     }
 
-    /// Whether at least some calls are served: what a readiness probe answers.
+    /// Whether the store serves at least some calls: the answer of a readiness probe.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.readiness != Readiness::NotReady
@@ -102,7 +104,7 @@ impl Health {
 
 #[cfg(feature = "redis")]
 impl ServerHealth {
-    /// One of which nothing is known yet.
+    /// A server of which nothing is known yet.
     pub(crate) fn of(server: impl Into<String>) -> Self {
         let server = server.into();
         let (role, latency, contract, scripts_missing, memory, error) = Default::default();

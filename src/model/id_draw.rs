@@ -1,4 +1,4 @@
-//! Session ids drawn until one suits.
+//! Draws session ids until one suits.
 
 use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::{RngCore as _, SeedableRng as _};
@@ -11,10 +11,10 @@ use crate::model::token::{Token, hash_of, text_of};
 /// How many hex digits at the end differ from draw to draw.
 const TAIL: usize = 12;
 
-/// The ids that a call may make, one after the other: the same when the call is repeated. They have their beginning in
-/// common and differ at the end, so that a draw costs little, and each is as random as one that is drawn once.
+/// The ids that a call may make, one after the other. A repeated call draws the same ids. All begin alike and differ
+/// at the end, so a draw costs little. Each is as random as an id that is drawn once.
 ///
-/// The randomness of all draws comes out of the seed of the call: no draw is a system call.
+/// The seed of the call provides the randomness of all draws: no draw makes a system call.
 pub(crate) struct IdDraw {
     text: Vec<u8>,
     random: ChaCha12Rng,
@@ -28,12 +28,12 @@ impl IdDraw {
         Self { text: SessionId::uuid_of(&seed).as_str().into(), random }
     }
 
-    /// What all of them begin with.
+    /// The beginning of all ids.
     pub(crate) fn head(&self) -> &[u8] {
         self.text.split_at(self.text.len() - TAIL).0
     }
 
-    /// How the next one ends.
+    /// Draws the end of the next id.
     pub(crate) fn next_tail(&mut self) -> &[u8] {
         let mut digits = self.random.next_u64();
         let at = self.text.len() - TAIL;
@@ -45,14 +45,14 @@ impl IdDraw {
         tail
     }
 
-    /// The one that was drawn last.
+    /// The id that was drawn last.
     pub(crate) fn into_id(self) -> SessionId {
         let text = String::from_utf8(self.text).ok().and_then(|text| SessionId::new(text).ok());
         text.expect("hex digits in the place of hex digits make an id of the same length")
     }
 }
 
-/// The first token of those that a call may make whose id suits: the same when the call is repeated.
+/// The first token that a call may make whose id suits. A repeated call finds the same token.
 pub(crate) fn token(operation: &OperationId, suits: impl Fn(&[u8]) -> bool) -> Token {
     let mut random = ChaCha12Rng::from_seed(*operation.seed());
     let mut seed = Zeroizing::new([0; 32]);

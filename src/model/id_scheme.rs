@@ -7,29 +7,31 @@ use crate::model::random::random;
 use crate::model::session_id::SessionId;
 use crate::model::token::Token;
 
-/// How the engine makes ids for sessions that were given none.
+/// How the engine makes ids for sessions that are created without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdScheme {
     /// A random UUID (version 4): 122 random bits in 36 characters.
     #[default]
     Uuid,
-    /// The hash of a [`Token`], 43 characters: the client holds the token, and what is stored lets nobody log in.
+    /// The hash of a [`Token`], 43 characters. The client holds the token; nobody can log in with what the server
+    /// stores.
     Token,
 }
 
 impl IdScheme {
-    /// The id that a call makes: the same when the call is repeated, or its retry would make another session.
+    /// The id that a call makes. A repeated call makes the same id; otherwise its retry would make another
+    /// session.
     pub(crate) fn generate(self, operation: &OperationId) -> NewId {
         match self {
             Self::Uuid => SessionId::uuid_of(operation.seed()).into(),
-            // Not of the seed itself: whoever has the token would have that, and by what is stored of the call the tokens of
-            // all sessions that it made.
+            // The token does not contain the seed itself. Otherwise a client could compute, from its token and the
+            // stored operation id, the tokens of all sessions that the call made.
             Self::Token => id_draw::token(operation, |_| true).into(),
         }
     }
 
-    /// The id that a call makes that nobody repeats.
+    /// The id for a call that nobody repeats.
     pub(crate) fn random(self) -> NewId {
         match self {
             Self::Uuid => SessionId::uuid_of(&random()).into(),
@@ -41,7 +43,7 @@ impl IdScheme {
         [Self::Uuid, Self::Token].into_iter().find(|scheme| scheme.word() == word)
     }
 
-    /// What the contract of a namespace notes.
+    /// The word that a namespace records for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Uuid => "uuid",

@@ -5,8 +5,8 @@ use crate::model::error::{Error, Result};
 /// The longest user, connection or node id, in bytes.
 const NAME_BYTES: usize = 256;
 
-/// User, connection and node of a session; empty means none. Texts, or bytes where a server has them, which need be no
-/// texts.
+/// User, connection and node of a session; empty means none. Text, or bytes as a server has them, which may not be
+/// valid text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct IndexFields<T = String> {
     pub(crate) user: T,
@@ -21,7 +21,7 @@ impl IndexFields {
         check_name("node id", &self.node)
     }
 
-    /// The same as a server has it.
+    /// The same, as bytes.
     #[cfg(any(test, feature = "redis"))]
     pub(crate) fn to_bytes(&self) -> IndexFields<Vec<u8>> {
         let bytes = |text: &str| text.as_bytes().to_vec();
@@ -29,7 +29,7 @@ impl IndexFields {
     }
 }
 
-/// Any text is legal, up to a length in bytes.
+/// Checks a name: any text is legal up to a length in bytes.
 pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
     if name.len() > NAME_BYTES {
         return Err(Error::invalid(field, format!("is {} bytes, at most {NAME_BYTES}", name.len())));
@@ -37,7 +37,7 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where an operation needs a name, and empty would mean none.
+/// Checks a name that an operation needs: it must not be empty.
 pub(crate) fn require_name(field: &'static str, name: &str) -> Result<()> {
     if name.is_empty() {
         return Err(Error::invalid(field, "is empty"));
@@ -45,7 +45,7 @@ pub(crate) fn require_name(field: &'static str, name: &str) -> Result<()> {
     check_name(field, name)
 }
 
-/// A name as the public types give it.
+/// A name as the public types return it.
 pub(crate) fn some(name: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }

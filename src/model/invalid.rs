@@ -1,19 +1,19 @@
-//! What is wrong with an input.
+//! The error for bad input or configuration.
 
 use std::fmt;
 
-/// Bad input or configuration: nothing was sent, and nothing was changed.
+/// Bad input or configuration. The store sent nothing and changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Invalid {
-    /// What is wrong.
+    /// The field that is wrong.
     pub field: &'static str,
-    /// How, with the limit.
+    /// What is wrong with it, with the limit.
     pub reason: String,
 }
 
 impl Invalid {
-    /// Of a field, with what is wrong about it as it follows the name: `must be 1 to 500`.
+    /// Names a field and says what is wrong, in words that follow the field's name: `must be 1 to 500`.
     pub fn new(field: &'static str, reason: impl Into<String>) -> Self {
         Self { field, reason: reason.into() }
     }

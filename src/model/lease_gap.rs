@@ -1,26 +1,26 @@
-//! Sessions for which a node that holds its lease does not hold it.
+//! The sessions that a node's lease does not cover.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::model::session_id::SessionId;
 
-/// Sessions for which a node that holds its lease does not hold it, or did not without a break: those of some partitions of
-/// the namespace. Others may have taken them meanwhile. Once the lease is registered anew there, the node writes to those
-/// that it still has.
+/// The sessions of some partitions, in which a node lost its lease while it holds the lease in others. Other nodes may
+/// have taken these sessions meanwhile. Once the lease is registered there again, the node writes to those that it
+/// still has.
 #[derive(Clone)]
 pub struct LeaseGap {
-    /// In which partition an id is, of so many.
+    /// Finds the partition of an id, given the number of partitions.
     pub(crate) place: fn(&SessionId, u16) -> u16,
     pub(crate) count: u16,
-    /// Where the lease is not held.
+    /// The partitions in which the lease was lost.
     pub(crate) lost: BTreeSet<u16>,
-    /// Which did not answer: there the lease lasts as long as it was renewed for before.
+    /// The partitions that did not answer: there the lease lasts until the end of its last renewal.
     pub(crate) silent: BTreeSet<u16>,
 }
 
 impl LeaseGap {
-    /// Whether it is about a session.
+    /// Whether a session is among them.
     #[must_use]
     pub fn covers(&self, id: &SessionId) -> bool {
         self.lost.contains(&(self.place)(id, self.count))
@@ -37,7 +37,7 @@ impl fmt::Debug for LeaseGap {
     }
 }
 
-/// Of the same partitions.
+/// Two gaps are equal if they cover the same partitions.
 impl PartialEq for LeaseGap {
     fn eq(&self, other: &Self) -> bool {
         (self.count, &self.lost, &self.silent) == (other.count, &other.lost, &other.silent)

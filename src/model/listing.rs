@@ -9,39 +9,39 @@ use crate::model::serde_text::serde_as_text;
 use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 
-/// Where a page ended. What is made or removed meanwhile shifts nothing: no session that keeps its id throughout is
-/// passed over or given twice.
+/// The place where a page ended. Sessions that are created or removed meanwhile do not shift the next page: it
+/// neither skips nor repeats a session that keeps its id.
 ///
-/// By `Display` and by serde it is a text, a page token to go over HTTP and come back. It has the id of a session in it, and
-/// is as secret as that.
+/// `Display` and serde write it as text: a page token that you can send over HTTP and get back. It contains the id of a
+/// session, and is as secret as the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     pub(crate) created_at: u64,
     pub(crate) id: SessionId,
-    /// How many entries of the same millisecond came before, this one included.
+    /// How many entries of the same millisecond were read, including this one.
     pub(crate) ties: usize,
 }
 
-/// An entry of an index: scores order it, and ids where scores are equal.
+/// An entry of an index. Entries are ordered by score, then by id.
 #[derive(Debug)]
 pub(crate) struct IndexEntry {
     pub(crate) id: SessionId,
     pub(crate) created_at: u64,
 }
 
-/// As a page token: `<created_at>.<ties>.<id>`.
+/// Writes a page token: `<created_at>.<ties>.<id>`.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.created_at, self.ties, self.id.as_str())
     }
 }
 
-/// What `Display` writes.
+/// Reads what `Display` writes.
 impl std::str::FromStr for Cursor {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let broken = || Invalid::new("cursor", "is no page token");
+        let broken = || Invalid::new("cursor", "is not a page token");
         let (created_at, rest) = text.split_once('.').ok_or_else(broken)?;
         let (ties, id) = rest.split_once('.').ok_or_else(broken)?;
         let created_at: u64 = created_at.parse().map_err(|_| broken())?;
@@ -56,8 +56,8 @@ impl std::str::FromStr for Cursor {
 serde_as_text!(Cursor, to_string);
 
 impl Cursor {
-    /// Where the page behind one of this size begins, which ended with these entries and began behind `before`; a page
-    /// that is not full is the last.
+    /// Where the next page begins, behind one of this size that began behind `before` and ended with these entries. A
+    /// page that is not full is the last.
     pub(crate) fn behind(entries: &[IndexEntry], size: usize, before: Option<&Self>) -> Option<Self> {
         let last = entries.last().filter(|_| entries.len() == size)?;
         let here = entries.iter().filter(|entry| entry.created_at == last.created_at).count();
@@ -105,7 +105,7 @@ impl Selector {
         }
     }
 
-    /// As the scripts take it.
+    /// The words that the scripts take.
     pub(crate) fn words(&self) -> (&'static str, &str) {
         match &self.0 {
             Kind::User(user) => ("user", user),
@@ -117,7 +117,7 @@ impl Selector {
 /// The largest page.
 const LARGEST_PAGE: usize = 500;
 
-/// Which sessions of an owner to read.
+/// Which page of a user's or node's sessions to read.
 #[derive(Clone, Debug)]
 pub struct PageRequest {
     pub(crate) size: usize,
@@ -137,7 +137,8 @@ impl PageRequest {
         Self { size, after: Some(cursor) }
     }
 
-    /// Where the page behind this one begins, which ended with these entries; a page that is not full is the last.
+    /// Where the page behind this one begins, if this one ended with these entries. A page that is not full is the
+    /// last.
     pub(crate) fn next(&self, entries: &[IndexEntry]) -> Option<Cursor> {
         Cursor::behind(entries, self.size, self.after.as_ref())
     }
@@ -157,15 +158,15 @@ impl PageRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
-    /// Live ones, oldest first. Fewer than the page's size when some of the entries were not live; that does not
-    /// mean that there are no more.
+    /// Live sessions, oldest first. There may be fewer than the page's size and still be more pages, because
+    /// some of the entries were not live.
     pub sessions: Vec<Session>,
-    /// Where to go on; `None` after the last page.
+    /// Where the next page begins; `None` after the last page.
     pub next: Option<Cursor>,
 }
 
 impl Page {
-    /// One page out of several, oldest first: as far as all of them reach, and no more than it may have.
+    /// Merges several pages into one, oldest first: as far as all of them reach, and up to its size.
     pub(crate) fn merged(pages: Vec<Self>, size: usize) -> Self {
         let place = |session: &Session| (session.created_at_ms(), session.id().clone());
         let ends = pages.iter().filter_map(|page| page.next.clone());

@@ -1,4 +1,4 @@
-//! A new id for a session, and the login that goes with it.
+//! Rotation: a new id for a session, with a login if the user changes.
 
 use std::time::Duration;
 
@@ -27,15 +27,15 @@ use crate::model::token::Token;
 pub struct Rotation {
     pub(crate) new_id: Option<NewId>,
     pub(crate) user: UserThen,
-    /// What is changed besides, in the same step.
+    /// The changes of attributes in the same step.
     pub(crate) patch: Patch,
     keeps_deadline: bool,
 }
 
-/// Whose the session is then.
+/// The user after the rotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum UserThen {
-    /// Whose it is.
+    /// The user that it has.
     #[default]
     Same,
     Named(String),
@@ -43,49 +43,51 @@ pub(crate) enum UserThen {
 }
 
 impl Rotation {
-    /// A new id, and nothing else.
+    /// Changes the id, and nothing else.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The new id, or the token whose hash that is. Defaults to one that the engine makes.
+    /// The new id, or the token whose hash is the id. Defaults to an id that the engine makes.
     #[must_use]
     pub fn new_id(mut self, id: impl Into<NewId>) -> Self {
         self.new_id = Some(id.into());
         self
     }
 
-    /// Makes the session this user's: a login. An empty one is refused as invalid. Defaults to the user it has.
+    /// Makes the session this user's: a login. An empty name is invalid. Defaults to the user that it has.
     #[must_use]
     pub fn user(mut self, user: impl Into<String>) -> Self {
         self.user = UserThen::Named(user.into());
         self
     }
 
-    /// Makes the session nobody's: a logout that keeps what is in it, such as a cart. Defaults to the user it has.
+    /// Removes the user: a logout that keeps the session's data, such as a cart. Defaults to the user that it has.
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.user = UserThen::Nobody;
         self
     }
 
-    /// Gives it another idle time. Defaults to the one it has, which begins anew.
+    /// Gives the session another idle time. Defaults to the one that it has. Either way the idle time
+    /// starts again.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.patch = self.patch.ttl(ttl);
         self
     }
 
-    /// How long it lives at most from now on, however much it is used: "remember me". Defaults to
-    /// [`Rules::max_lifetime`] from a login or a logout on, and else to the deadline that it has.
+    /// How long the session lives at most from now on, however much it is used: "remember me". A login or a
+    /// logout defaults to [`Rules::max_lifetime`] from now on; any other rotation keeps the deadline.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.patch = self.patch.lifetime(lifetime);
         self
     }
 
-    /// Keeps the deadline that the session has, at a login and a logout too. Defaults to a new one from then on.
+    /// Keeps the deadline that the session has, also at a login or a logout. Without it, a login or a logout
+    /// starts a new deadline.
     #[must_use]
     pub fn keep_deadline(mut self) -> Self {
         self.keeps_deadline = true;
@@ -95,31 +97,31 @@ impl Rotation {
     /// Sets an attribute.
     ///
     /// # Errors
-    /// [`Error::Value`] when the value cannot be told in JSON.
+    /// [`Error::Value`] when the value cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(mut self, key: impl Into<String>, value: &T) -> Result<Self> {
         self.patch = self.patch.set(key, value)?;
         Ok(self)
     }
 
-    /// Removes an attribute; one that is not there is no error.
+    /// Removes an attribute. A missing one is no error.
     #[must_use]
     pub fn remove(mut self, key: impl Into<String>) -> Self {
         self.patch = self.patch.remove(key);
         self
     }
 
-    /// Changes the attributes and extensions that a patch changes, too. Nothing else of the patch counts.
+    /// Also changes the attributes and extensions that a patch changes. The rest of the patch is ignored.
     #[must_use]
     pub fn entries_of(mut self, patch: &Patch) -> Self {
         self.patch.changes.extend_from_slice(&patch.changes);
         self
     }
 
-    /// The changes of entries as the script takes them, once all fields are checked.
+    /// Checks all fields, and encodes the changes of entries for the script.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         match &self.user {
             UserThen::Named(user) if user.is_empty() => {
-                return Err(Error::invalid("user id", "is empty: a logout is `anonymous`"));
+                return Err(Error::invalid("user id", "is empty: use `anonymous` for a logout"));
             }
             UserThen::Named(user) => check_name("user id", user)?,
             UserThen::Same | UserThen::Nobody => {}
@@ -127,7 +129,7 @@ impl Rotation {
         self.patch.check(rules)
     }
 
-    /// The user who is named; empty where none is.
+    /// The new user's name; empty if the rotation names none.
     pub(crate) fn named_user(&self) -> &str {
         match &self.user {
             UserThen::Named(user) => user,
@@ -145,25 +147,26 @@ impl Rotation {
     }
 }
 
-/// What a rotation came to.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotated {
     /// The session under its new id.
     pub session: Session,
-    /// What its client is to hold from now on, if its id is the hash of that. `None` where another was first: that one has it.
+    /// The token that the client must hold from now on, if ids are the hashes of tokens. `None` if another rotation
+    /// came first: its caller has the token.
     pub token: Option<Token>,
     /// Sessions of the same user that were deleted to stay within the limit. Close their connections.
     pub evicted: Vec<Removed>,
-    /// Another rotation was first: the new id is the one it made, and the user is as that one left it.
+    /// Another rotation came first: the new id and the user are those of that rotation.
     pub by_another: bool,
-    /// How many versions it made, if no others came in between; 0: nobody knows. A login in steps makes two of a session that
-    /// has a connection.
+    /// How many versions the rotation made, if no other change came in between; 0: unknown. A login in steps makes two
+    /// if the session has a connection.
     pub(crate) own_changes: u64,
 }
 
 impl Rotated {
-    /// Another rotation was first, and made this session.
+    /// The result when another rotation came first and made this session.
     pub(crate) fn by_another(session: Session) -> Self {
         Self { session, token: None, evicted: Vec::new(), by_another: true, own_changes: 0 }
     }

@@ -1,4 +1,4 @@
-//! A login that no one script can do: the old id and the new one are in two partitions, or in two stores.
+//! A login in several steps, because the old id and the new one are in two partitions or in two stores.
 
 use std::time::Duration;
 
@@ -13,41 +13,43 @@ use crate::model::session::Session;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
-/// The calls of such a login, by its operation id: a copy is brought in, the old id is left under the id of the login, and
-/// the copy gets the connection.
+/// The operation ids of the calls of such a login: import a copy, give up the old id under the login's own operation
+/// id, bind the connection to the copy.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LoginSteps {
     pub(crate) login: OperationId,
 }
 
-/// How long a copy lives at most that does not become the session.
+/// How long a copy lives at most if it does not become the session.
 pub(crate) const COPY_LIVES: Duration = Duration::from_secs(60);
 
-/// How long a copy has to live on at least for the old id to be left.
+/// How long a copy must still live before the login gives up the old id.
 pub(crate) const TIME_TO_LEAVE: Duration = Duration::from_secs(10);
 
 /// How often a session may change between the copy and the login.
 pub(crate) const ROUNDS: u32 = 32;
 
-/// In the place of a version, which no session has.
+/// Stands in the place of a version; no session has this version.
 const BINDING: usize = usize::MAX;
 
 impl LoginSteps {
-    /// Under which the copy of a version is brought in. Each has its own, or a later one would be taken for an earlier. That
-    /// what is there is its own earlier copy the login looks up, so the call needs no bound from before the login: by such a
-    /// one a copy that was brought in since could not tell of it.
+    /// The operation id under which the login imports its copy of a version. Each version has its own; otherwise the
+    /// engine would take a later import for an earlier one. The login itself checks whether the session there is its
+    /// own earlier copy, so the call needs no bound from before the login. With such a bound, a copy imported since
+    /// could not prove anything.
     pub(crate) fn copy(&self, of: Version) -> OperationId {
         self.login.nth(usize::try_from(of.get()).unwrap_or(BINDING - 1)).of_a_first_call()
     }
 
-    /// Under which the copy gets the connection, after a look whether it did.
+    /// The operation id under which the copy gets the connection. The login first checks whether it has it
+    /// already.
     pub(crate) fn binding(&self) -> OperationId {
         self.login.nth(BINDING).of_a_first_call()
     }
 
-    /// Whether a session is a copy that the login brought in, as it was then.
+    /// Whether a session is a copy that the login imported, unchanged since.
     pub(crate) fn is_copy(&self, version: Version, changes: &RecentChanges) -> bool {
-        // The change before it is that of the session that was copied.
+        // The change before the import is one of the session that was copied.
         self.is_noted(version, changes, 1)
     }
 
@@ -56,13 +58,15 @@ impl LoginSteps {
         of.is_some_and(|of| changes[age] == *self.copy(of).as_bytes())
     }
 
-    /// How many versions the login made, if it made all since the one that was copied; else 0.
+    /// How many versions the login made, if it made all versions since the one that was copied; otherwise
+    /// 0.
     pub(crate) fn own_changes(&self, version: Version, changes: &RecentChanges) -> u64 {
         let is_bound = changes[0] == *self.binding().as_bytes() && self.is_noted(version, changes, 2);
         if self.is_copy(version, changes) { 1 } else { u64::from(is_bound) * 2 }
     }
 
-    /// An error before the old id is left. A login that may have happened stays in doubt where nobody can be asked.
+    /// The error of a login that fails before it gives up the old id. If the login may have happened earlier and no
+    /// server answers, it stays ambiguous.
     pub(crate) fn unless_in_doubt(&self, error: Error) -> Error {
         match error {
             Error::NotExecuted { .. } if self.login.is_of_a_repeat() => {
@@ -72,8 +76,8 @@ impl LoginSteps {
         }
     }
 
-    /// An error after the old id is left: the login has happened, and is to be repeated before the session ends; unless that is
-    /// gone again.
+    /// The error of a login that fails after it gave up the old id. The login has happened, and the caller must repeat
+    /// it before the session ends, unless the session is gone again.
     pub(crate) fn happened(&self, error: Error) -> Error {
         match error {
             Error::Refused(Refusal::Missing) | Error::Ambiguous { .. } => error,
@@ -82,10 +86,10 @@ impl LoginSteps {
     }
 }
 
-/// The session as it will be, but for its connection and its short life.
+/// The session as it will be, except for its connection and its short life.
 ///
 /// # Errors
-/// Its entries would be too large.
+/// Refused when its entries would be too large.
 pub(crate) fn copy_of(
     session: &Session,
     id: &SessionId,
@@ -115,8 +119,8 @@ pub(crate) fn copy_of(
     Ok(copy)
 }
 
-/// Nothing is left for a copy that has expired: one of an earlier attempt of a login that is repeated after long, or one that
-/// was logged out. `expires_at` is that of the copy, if it is there.
+/// Requires that the copy still lives before the login gives up the old id. The copy of an earlier attempt may have
+/// expired or been logged out. `expires_at` is that of the copy, if the copy is there.
 pub(crate) fn require_copy(expires_at: Option<u64>, now: u64) -> Result<()> {
     match expires_at {
         Some(expires_at) if expires_at > now + ms(TIME_TO_LEAVE) => Ok(()),

@@ -1,4 +1,4 @@
-//! A session on its way from one store to another: what the steps take and give.
+//! A session on its way from one store to another: the arguments and results of the steps.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,20 +17,20 @@ pub(crate) struct Freeze {
     pub(crate) task: TaskId,
     /// When the freeze at the source is over.
     pub(crate) until: u64,
-    /// How long it was made for; 0 for that of an incoming copy.
+    /// Its length; 0 for an incoming copy.
     pub(crate) span: u64,
-    /// What the session's status is but for this.
+    /// The session's status apart from the freeze.
     pub(crate) status: Status,
     pub(crate) direction: Direction,
     /// The other store.
     pub(crate) place: String,
-    /// The node that it goes to there; empty: it keeps its own.
+    /// The node that gets it there; empty: it keeps its own node.
     pub(crate) node: String,
 }
 
 impl Freeze {
-    /// Whether it counts as taken off. That of an incoming copy never ends by itself. One that would last longer than it is
-    /// long began by a clock that was set back since.
+    /// Whether the freeze has ended by itself. That of an incoming copy never does. A freeze with more time left than
+    /// its length began by a clock that was set back since.
     pub(crate) fn has_lapsed(&self, now: u64) -> bool {
         self.direction == Direction::Outgoing && (self.until <= now || self.until - now > self.span)
     }
@@ -46,7 +46,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// As the scripts take it.
+    /// The word that the scripts take.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Outgoing => "outgoing",
@@ -61,11 +61,11 @@ impl Direction {
 pub struct Migration {
     /// The session.
     pub id: SessionId,
-    /// The task that it moves by.
+    /// The task that moves it.
     pub task: TaskId,
     /// The other store.
     pub place: String,
-    /// The node that an outgoing one goes to there; `None`: it keeps the name of its own.
+    /// The node that gets an outgoing session there; `None`: it keeps its node's name.
     pub node: Option<String>,
     /// How far it is.
     pub phase: Phase,
@@ -75,9 +75,9 @@ pub struct Migration {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Migrations {
-    /// By the end of their freeze, without those that have expired.
+    /// Ordered by the end of their freeze, without those that have expired.
     pub migrations: Vec<Migration>,
-    /// How many to skip to go on, if these stay on their way; `None` after the last page.
+    /// How many to skip for the next page, if these stay on their way; `None` after the last page.
     pub next: Option<usize>,
 }
 
@@ -85,12 +85,12 @@ pub struct Migrations {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Phase {
-    /// It is frozen here, to go to another store.
+    /// It is frozen here, and goes to another store.
     Outgoing {
         /// When the freeze is over, in milliseconds since the epoch.
         until_ms: u64,
     },
-    /// A frozen copy of it is here, and becomes the session when that departs.
+    /// A frozen copy of it is here. It becomes the session when the original departs.
     Incoming {
         /// When the freeze at its source is over, by the clock there.
         until_ms: u64,
@@ -114,17 +114,19 @@ impl Migration {
     }
 }
 
-/// What a migration leaves that is not the session.
+/// A remainder of a migration that is not the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftover {
-    /// At the target, a copy that is not to be: only once its source can no longer depart under that freeze.
+    /// At the target, a copy that must not become the session. Remove it only once the session can no longer
+    /// depart from its source under that freeze.
     Copy {
         /// The end of the freeze at its source under which it was made.
         until_ms: u64,
     },
-    /// At the source, where the session went: only once its copy was thawed.
+    /// At the source, the note of where the session went. Remove it only once its copy was thawed.
     Departed,
-    /// At the target, that the copy was deleted: only once it is deleted at the source too.
+    /// At the target, the note that the copy was deleted. Remove it only once the session is deleted at the
+    /// source too.
     Deleted,
 }
 
@@ -142,7 +144,7 @@ impl Leftover {
 /// The longest that a session may be frozen.
 const LONGEST_FREEZE: Duration = Duration::from_secs(3600);
 
-/// How to freeze a session that is to go over to another store.
+/// How to freeze a session that will move to another store.
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -159,14 +161,16 @@ pub struct Freezing {
 }
 
 impl Freezing {
-    /// By a task, to go to a place: what the other store is called.
+    /// Freezes for a task that moves the session to a place. The place is the migration's name for the
+    /// other store.
     #[must_use]
     pub fn new(task: TaskId, place: impl Into<String>) -> Self {
         Self { task, place: place.into(), node: String::new(), span: Duration::from_secs(30) }
     }
 
-    /// The node that it goes to there, noted for whoever goes on with the migration: give it to
-    /// [`Import::node`](crate::migration::Import::node). Defaults to none: it keeps its own.
+    /// The node that gets the session there. The freeze records it for the process that continues the
+    /// migration: pass it to [`Import::node`](crate::migration::Import::node). Defaults to none: the
+    /// session keeps its node.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = node.into();
@@ -187,13 +191,13 @@ impl Freezing {
     }
 }
 
-/// A session that is frozen, so that its copy cannot grow old.
+/// A frozen session, whose copy cannot become outdated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frozen {
     /// The session as it was before.
     pub export: Export,
-    /// When the freeze is over, if nothing ends it before, in milliseconds since the epoch.
+    /// When the freeze is over, unless a call ends it earlier, in milliseconds since the epoch.
     pub until_ms: u64,
 }
 
@@ -202,7 +206,7 @@ pub(crate) fn check_span(span: Duration) -> Result<()> {
 }
 
 impl Frozen {
-    /// When the freeze is over, if nothing ends it before.
+    /// When the freeze is over, unless a call ends it earlier.
     #[must_use]
     pub fn until(&self) -> SystemTime {
         system_time(self.until_ms)

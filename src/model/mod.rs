@@ -1,4 +1,5 @@
-//! What every store shares: ids, sessions, rules, errors, the clock, and what the operations take and give.
+//! What every store shares: ids, sessions, rules, errors, the clock, and the arguments and results of the
+//! operations.
 //!
 //! It knows no store.
 

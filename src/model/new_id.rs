@@ -1,17 +1,18 @@
-//! The id of a session that is to be made.
+//! The id of a session to create.
 
 use crate::model::session_id::SessionId;
 use crate::model::token::Token;
 
-/// The id that a session is to have, and its token, if its id is the hash of one.
+/// The id for a new session, with its token if the id is the hash of one.
 ///
-/// Comes of an id or of a token that the caller chose, or from [`SessionStore::new_id`](crate::SessionStore::new_id).
+/// Convert an id or a token of your own into it, or get one from
+/// [`SessionStore::new_id`](crate::SessionStore::new_id).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NewId {
     /// The id.
     pub id: SessionId,
-    /// What the client is to hold. `None`: the id itself.
+    /// The token that the client must hold. `None`: it holds the id itself.
     pub token: Option<Token>,
 }
 

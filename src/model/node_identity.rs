@@ -1,4 +1,4 @@
-//! Who holds the lease of a node.
+//! The identity of a process that holds the lease of a node.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use crate::model::error::{Error, Result};
 use crate::model::index_fields::require_name;
 use crate::model::random::random;
 
-/// A process that goes by the name of a node, for as long as one lease: the name, and what tells this lease from those
-/// that the node had before and will have.
+/// The identity of a process that acts as a node during one lease: the node's name, and a value that distinguishes
+/// this lease from earlier and later ones of the node.
 ///
-/// [`Lease`](crate::nodes::Lease) has one, and with [`SessionStore::as_node`](crate::SessionStore::as_node) the writes of its
-/// process carry it.
+/// A [`Lease`](crate::nodes::Lease) has one. With [`SessionStore::as_node`](crate::SessionStore::as_node) the writes of
+/// the process carry it.
 ///
-/// In a namespace of several partitions the lease is one in each. Where it was lost, and is held in others, it is registered
-/// anew, and all clones write by that from then on.
+/// In a namespace of several partitions there is one lease per partition. Where a lease was lost while others are held,
+/// it is registered again, and all clones use the new lease from then on.
 #[derive(Clone)]
 pub struct NodeIdentity {
     node: Arc<str>,
@@ -23,7 +23,8 @@ pub struct NodeIdentity {
     terms: Arc<Terms>,
 }
 
-/// By the tags of partitions: where a lease was lost, which one it is by now.
+/// For each partition where a lease was lost: the number of its current lease. Keyed by the tag of the
+/// partition.
 type Terms = RwLock<BTreeMap<Box<str>, Term>>;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +34,7 @@ struct Term {
     is_open: bool,
 }
 
-/// By the lease that they began with.
+/// Two identities are equal if they began with the same lease.
 impl PartialEq for NodeIdentity {
     fn eq(&self, other: &Self) -> bool {
         (&self.node, &self.lease) == (&other.node, &other.lease)
@@ -43,7 +44,7 @@ impl PartialEq for NodeIdentity {
 impl Eq for NodeIdentity {}
 
 impl NodeIdentity {
-    /// For a new lease of a node: 1 to 256 bytes.
+    /// Makes an identity for a new lease of a node, whose name has 1 to 256 bytes.
     ///
     /// # Errors
     /// [`Error::Invalid`] names the limit.
@@ -52,7 +53,7 @@ impl NodeIdentity {
         Ok(Self { node: node.into(), lease: random(), terms: Arc::default() })
     }
 
-    /// Of a lease that is the same each time.
+    /// An identity whose lease is the same each time.
     #[cfg(all(test, shuttle))]
     pub(crate) fn known(node: &str) -> Self {
         Self { node: node.into(), lease: [1; 8], terms: Arc::default() }
@@ -64,7 +65,7 @@ impl NodeIdentity {
         &self.node
     }
 
-    /// Lets a session that a node puts somewhere come to that node.
+    /// Sets the node of a session to the node that makes the call.
     pub(crate) fn name_node(identity: Option<&Self>, node: &mut String) -> Result<()> {
         match identity {
             Some(identity) if node.is_empty() => identity.node().clone_into(node),
@@ -76,17 +77,17 @@ impl NodeIdentity {
         Ok(())
     }
 
-    /// As the scripts take it where there is one partition.
+    /// The lease as the scripts take it, with one partition.
     pub(crate) fn lease(&self) -> &[u8; 8] {
         &self.lease
     }
 
     fn term(&self, tag: &str) -> Term {
-        // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
+        // The map is whole even if the lock is poisoned: no code that panics runs under it.
         self.terms.read().unwrap_or_else(PoisonError::into_inner).get(tag).copied().unwrap_or_default()
     }
 
-    /// The same of one partition of several: another in each, and another each time that it was lost there.
+    /// The lease in one of several partitions: it differs per partition, and after each loss there.
     pub(crate) fn lease_in(&self, tag: &str) -> [u8; 8] {
         let mut sha1 = sha1_smol::Sha1::from(self.lease);
         sha1.update(&self.term(tag).number.to_be_bytes());
@@ -96,19 +97,19 @@ impl NodeIdentity {
         lease
     }
 
-    /// Whether the lease of a partition was lost and is to be registered anew.
+    /// Whether the lease of a partition was lost and must be registered again.
     pub(crate) fn is_open_in(&self, tag: &str) -> bool {
         self.term(tag).is_open
     }
 
-    /// The lease of a partition is lost: what was sent under it is refused from now on, whatever comes after it.
+    /// Records that the lease of a partition is lost. From now on the engine refuses what was sent under it.
     pub(crate) fn open_in(&self, tag: &str) {
         let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
         let term = terms.entry(tag.into()).or_default();
         *term = Term { number: term.number.wrapping_add(1), is_open: true };
     }
 
-    /// The lease of a partition is held.
+    /// Records that the lease of a partition is held.
     pub(crate) fn close_in(&self, tag: &str) {
         if self.is_open_in(tag) {
             let mut terms = self.terms.write().unwrap_or_else(PoisonError::into_inner);
@@ -117,7 +118,7 @@ impl NodeIdentity {
     }
 }
 
-/// Without what tells the lease: who has that writes in the name of the node.
+/// Hides the lease: anyone who has it can write in the name of the node.
 impl fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NodeIdentity").field("node", &self.node).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Nodes, their leases, and the sessions of a node that another takes.
+//! Nodes, their leases, and the sessions that one node takes from another.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -18,13 +18,13 @@ use crate::model::version::Version;
 /// The longest lease: a day.
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 3600);
 
-/// Whether a lease is held. One that would be for longer than it is long was renewed by a clock that was set back since: it
-/// is over.
+/// Whether a lease is held. A lease with more time left than its length was renewed by a clock that was set back since:
+/// it is over.
 pub(crate) fn is_held(deadline: u64, length: u64, now: u64) -> bool {
     deadline > now && deadline - now <= length
 }
 
-/// What a node has to say about its lease.
+/// A node's call about its lease: register, renew or release.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
     pub(crate) want: Want,
@@ -32,7 +32,7 @@ pub struct Heartbeat {
     pub(crate) keep: Duration,
 }
 
-/// What it wants.
+/// What the heartbeat asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
     Register,
@@ -41,25 +41,25 @@ pub(crate) enum Want {
 }
 
 impl Heartbeat {
-    /// How long a node is listed when its lease has run out, unless it says otherwise.
+    /// How long a node stays listed after its lease has run out, by default.
     pub(crate) const KEEP: Duration = Duration::from_secs(24 * 3600);
 
     /// How many times a lease is renewed in its length, so that some may fail.
     pub(crate) const RENEWALS: u32 = 3;
 
-    /// It begins a lease, if nobody else holds one of this node.
+    /// Begins a lease, if no other process holds one of this node.
     #[must_use]
     pub fn register() -> Self {
         Self::new(Want::Register)
     }
 
-    /// It goes on holding its lease, if that has not run out.
+    /// Extends the lease, if it has not run out.
     #[must_use]
     pub fn renew() -> Self {
         Self::new(Want::Renew)
     }
 
-    /// It holds its lease no longer.
+    /// Ends the lease.
     #[must_use]
     pub fn release() -> Self {
         Self::new(Want::Release)
@@ -76,8 +76,8 @@ impl Heartbeat {
         self
     }
 
-    /// How long the node is listed when its lease has run out, for its sessions to be recovered: 1 second to ten years.
-    /// Defaults to a day.
+    /// How long the node stays listed after its lease has run out, so that its sessions can be recovered: 1 second to
+    /// ten years. Defaults to a day.
     #[must_use]
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
@@ -90,28 +90,30 @@ impl Heartbeat {
     }
 }
 
-/// How a lease stands, as a heartbeat is answered.
+/// The answer to a heartbeat: the state of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HeartbeatReply {
-    /// It is held until then, in milliseconds since the epoch; one that was released until that moment, and no longer.
+    /// The lease is held until then. A lease that was just released was held until that moment.
     Held {
-        /// By the server's clock.
+        /// By the server's clock, in milliseconds since the epoch.
         until_ms: u64,
     },
-    /// In a namespace of several partitions: it is held in some, and not in others, where the next renewal registers it anew.
+    /// In a namespace of several partitions: the lease is held in some and not in others, where the next renewal
+    /// registers it again.
     HeldInPart {
-        /// Until when it is held where it was renewed, by the server's clock.
+        /// Until when the renewed leases are held, by the server's clock, in milliseconds since the epoch.
         until_ms: u64,
-        /// For which sessions it is not.
+        /// The sessions that it does not cover.
         gap: LeaseGap,
     },
-    /// Another lease of this node is held until then, in milliseconds since the epoch.
+    /// Another process holds a lease of this node until then.
     HeldByAnother {
-        /// By the server's clock.
+        /// By the server's clock, in milliseconds since the epoch.
         until_ms: u64,
     },
-    /// It has run out, or was never registered: it cannot be renewed. Register anew, with another [`NodeIdentity`].
+    /// The lease has run out, or was never registered, so it cannot be renewed. Register again, with another
+    /// [`NodeIdentity`].
     Lost,
 }
 
@@ -157,7 +159,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Sessions of a node whose lease has run out, for another that holds one.
+    /// Takes sessions of a node whose lease has run out, for another node that holds its lease.
     #[must_use]
     pub fn new(node: impl Into<String>, to: impl Into<String>) -> Self {
         let reconnect = Duration::from_secs(60);
@@ -182,39 +184,39 @@ impl Claim {
         self
     }
 
-    /// How long each has left to live at least, but for its deadline, so that its client may reconnect: 1 ms to ten
-    /// years. Defaults to a minute.
+    /// How much time each session has left at least, so that its client can reconnect: 1 ms to ten years. A
+    /// session's deadline still holds. Defaults to a minute.
     #[must_use]
     pub fn reconnect(mut self, time: Duration) -> Self {
         self.reconnect = time;
         self
     }
 
-    /// Takes the sessions although the node holds its lease. Defaults to being refused.
+    /// Takes the sessions although the node holds its lease. Defaults to a refusal.
     #[must_use]
     pub fn even_if_leased(mut self) -> Self {
         self.always = true;
         self
     }
 
-    /// Goes on where another batch ended. Defaults to the node's oldest sessions, which is right too: those that were
-    /// taken are no longer there.
+    /// Continues where another batch ended. Defaults to the node's oldest sessions. That is also right for later
+    /// batches: the sessions that were taken are no longer the node's.
     #[must_use]
     pub fn after(mut self, cursor: Cursor) -> Self {
         self.after = Some(cursor);
         self
     }
 
-    /// Takes these sessions, as far as they are the node's, and looks at no others: at most 200, under the ids that they
-    /// have now. `batch` and `after` do not count then. Defaults to the batch.
+    /// Takes only these sessions, if they are the node's: at most 200, under the ids that they have now. `batch` and
+    /// `after` are then ignored. Defaults to the batch.
     #[must_use]
     pub fn only(mut self, ids: impl IntoIterator<Item = SessionId>) -> Self {
         self.only = Some(ids.into_iter().collect());
         self
     }
 
-    /// Takes them as the node of this lease: refused once that is lost, whatever lease the node holds by then. Defaults to
-    /// whatever lease the node holds.
+    /// Takes them as the node with this lease. The claim is refused once that lease is lost, even if the node then
+    /// holds a newer one. Defaults to the lease that the node holds.
     #[must_use]
     pub fn as_node(mut self, identity: &NodeIdentity) -> Self {
         self.identity = Some(identity.clone());
@@ -260,29 +262,29 @@ pub struct RecoveredSession {
     pub version: Version,
     /// Its user.
     pub user: Option<String>,
-    /// The connection that it had, which leads to it no longer.
+    /// The connection that it had. It no longer leads to the session.
     pub connection: Option<String>,
 }
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Claimed {
-    /// The sessions that were taken: by this call, and reported by no other.
+    /// The sessions that this call took. No other call reports them.
     pub sessions: Vec<RecoveredSession>,
-    /// Those that stay because they are being migrated.
+    /// Sessions that stay because a migration moves them.
     pub frozen: Vec<SessionId>,
-    /// Those that stay because something under their keys is corrupt.
+    /// Sessions that stay because something under their keys is corrupt.
     pub corrupt: Vec<SessionId>,
-    /// Those that kept changing, and, of those that [`Claim::only`] names, those that were left because others were large:
-    /// claim again.
+    /// Sessions that kept changing. For [`Claim::only`] also those that did not fit because others were large. Claim
+    /// again.
     pub stale: Vec<SessionId>,
-    /// How many more were met whose ids are no text; those that were sound were taken.
+    /// How many more sessions were met whose ids are not valid text. Those that were sound were taken.
     pub unreadable: u64,
-    /// How many partitions of the namespace failed, and keep their sessions for another claim: `tracing` is told why. Where
-    /// all do, that is the error of the claim.
+    /// How many partitions of the namespace failed, and keep their sessions for another claim. `tracing` logs why. If
+    /// all fail, the claim returns the error.
     pub failed: u64,
-    /// Where to go on; `None`: the node's sessions are through.
+    /// Where the next batch begins; `None`: there are no more sessions.
     pub next: Option<Cursor>,
 }
 
@@ -293,7 +295,7 @@ impl Claimed {
         met == [0; 4] && self.unreadable == 0
     }
 
-    /// What another claim came to, besides.
+    /// Adds the result of another claim.
     pub(crate) fn add(&mut self, other: Self) {
         self.sessions.extend(other.sessions);
         self.frozen.extend(other.frozen);

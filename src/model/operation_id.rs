@@ -1,29 +1,30 @@
-//! The id of one call, under which it may be repeated.
+//! The id of one call: its idempotency key.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::Instant;
 
+use sha2::{Digest, Sha512};
+
 use crate::model::invalid::Invalid;
 use crate::model::random::{hex, random, unhex};
 use crate::model::serde_text::serde_as_text;
 
-/// Names one call, so that the same call may be sent again without happening twice.
+/// The idempotency key of one call: a call repeated under it does not happen twice.
 ///
 /// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
 /// [`Error::Ambiguous`](crate::Error::Ambiguous), see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
 ///
-/// The session id that the engine makes for a call comes of it, so it is as secret as that: `Debug` shows only the part
-/// that is stored. `Display` writes all of it, to be kept for the retry.
+/// The engine derives a new session's id from it, so it is as secret as a session id: `Debug` shows only the part that
+/// the server stores. `Display` writes all of it, so that you can keep it for the retry.
 ///
-/// It knows when it was made, which is before its call was first sent: a session notes its last four changes with their
-/// times, and a call that is not among them is proved not to have happened only if they reach back so far. One that was
-/// read from text knows no such time. A call that is repeated under it ends in `Ambiguous` again where four other
-/// changes came since.
+/// It knows when it was made. A session keeps its last four changes with their times. They prove that a call did not
+/// happen only if they reach back to before its operation id was made. An operation id that was read from text does not
+/// know that time: a call repeated under it ends in `Ambiguous` again if four other changes came since.
 #[derive(Clone, Copy)]
 pub struct OperationId {
     stored: [u8; 8],
-    /// Of a new session id, and as secret.
+    /// The seed of a new session id, and as secret as the id.
     seed: [u8; 32],
     made: Option<Instant>,
     usage: Usage,
@@ -32,9 +33,9 @@ pub struct OperationId {
 /// What is known of the calls under an operation id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Usage {
-    /// None ended in doubt.
+    /// No call was ambiguous.
     First,
-    /// One may have happened.
+    /// A call may have happened.
     Repeat,
 }
 
@@ -45,7 +46,7 @@ impl OperationId {
         Self { made: Some(Instant::now()), usage: Usage::First, ..Self::of(&random()) }
     }
 
-    /// One that is read: of a call that may have happened, nobody knows when.
+    /// An operation id that was read from text: its call may have happened, at an unknown time.
     fn of(bytes: &[u8; 40]) -> Self {
         let (stored, seed) = bytes.split_first_chunk().expect("40 bytes have 8");
         let seed = *seed.first_chunk().expect("32 bytes are left");
@@ -57,22 +58,22 @@ impl OperationId {
         Self { usage: Usage::Repeat, ..self }
     }
 
-    /// The same, for a call that what is stored tells of by more than its id: it goes by a bound of its own.
+    /// The same, for a call that the stored data proves by more than its id: it uses a bound of its own.
     pub(crate) fn of_a_first_call(self) -> Self {
         Self { made: Some(Instant::now()), usage: Usage::First, ..self }
     }
 
-    /// Whether a call under it may have happened.
+    /// Whether an earlier call under it may have happened.
     pub(crate) fn is_of_a_repeat(&self) -> bool {
         self.usage == Usage::Repeat
     }
 
-    /// When it was made: no call under it was sent before. `None` for one that was read.
+    /// When it was made: no call under it was sent before. `None` if it was read from text.
     pub(crate) fn made(&self) -> Option<Instant> {
         self.made
     }
 
-    /// What a new session id is made of.
+    /// The seed of a new session id.
     pub(crate) fn seed(&self) -> &[u8; 32] {
         &self.seed
     }
@@ -82,20 +83,16 @@ impl OperationId {
     }
 
     /// The id of one of many sessions that a call makes, by its place: the same when the call is repeated. That of the
-    /// first is the call's own, so it is repeated alone as it is repeated among others.
+    /// first is the call's own, so it is repeated alone as it is repeated among others. Clients in all languages make it
+    /// alike: the copies of a login have such ids (`lua/logins.json`).
     pub(crate) fn nth(&self, place: usize) -> Self {
         if place == 0 {
             return *self;
         }
-        let mut bytes = [0; 40];
-        for (part, half) in bytes.chunks_exact_mut(20).zip([0, 1]) {
-            let mut sha1 = sha1_smol::Sha1::from(self.seed);
-            sha1.update(&self.stored);
-            sha1.update(&(place as u64).to_be_bytes());
-            sha1.update(&[half]);
-            part.copy_from_slice(&sha1.digest().bytes());
-        }
-        Self { made: self.made, usage: self.usage, ..Self::of(&bytes) }
+        let seeded = Sha512::new().chain_update(self.seed).chain_update(self.stored);
+        let digest = seeded.chain_update((place as u64).to_be_bytes()).finalize();
+        let bytes = digest.first_chunk().expect("64 bytes have 40");
+        Self { made: self.made, usage: self.usage, ..Self::of(bytes) }
     }
 }
 
@@ -120,7 +117,7 @@ impl fmt::Display for OperationId {
     }
 }
 
-/// What `Display` writes: 80 hex digits.
+/// Reads what `Display` writes: 80 hex digits.
 impl std::str::FromStr for OperationId {
     type Err = Invalid;
 
@@ -139,5 +136,24 @@ serde_as_text!(OperationId, to_string);
 impl fmt::Debug for OperationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "OperationId({})", hex(&self.stored))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_copy_of_a_login_has_the_id_that_all_languages_compute() {
+        let logins: serde_json::Value =
+            serde_json::from_str(include_str!("../../lua/logins.json")).expect("it is JSON");
+        for case in logins["copies"].as_array().expect("it has cases") {
+            let text = |name: &str| case[name].as_str().expect("it is text");
+            let version = case["version"].as_u64().and_then(|version| usize::try_from(version).ok());
+            let login = text("operation_id").to_owned() + text("seed");
+            let login: OperationId = login.parse().expect("it is an operation id");
+            let copy = login.nth(version.expect("it is a version"));
+            assert_eq!(hex(copy.as_bytes()), text("copy"), "of version {version:?}");
+        }
     }
 }

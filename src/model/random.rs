@@ -5,14 +5,14 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     digits.map(|digit| char::from_digit(digit.into(), 16).expect("four bits are a digit")).collect()
 }
 
-/// Random bytes from the operating system. It has no way to go on without them, and neither have we.
+/// Random bytes from the operating system. Nothing can go on without them.
 pub(crate) fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).expect("the operating system provides random bytes");
     bytes
 }
 
-/// What [`hex`] writes; `None` for anything else.
+/// Reads what [`hex`] writes; `None` for anything else.
 pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     let digit = |at: usize| Some(char::from(*digits.get(at)?).to_digit(16)? as u8);

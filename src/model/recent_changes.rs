@@ -1,4 +1,4 @@
-//! What a session remembers of its last changes.
+//! The operation ids of a session's last changes.
 
 /// The ids of the last four changes, newest first; zeros where there were fewer.
 pub(crate) type RecentChanges = [[u8; 8]; 4];

@@ -18,82 +18,89 @@ pub enum Refusal {
     Gone,
     /// The session is at another version than the one that the change was made from.
     Conflict {
-        /// The version it is at.
+        /// The session's version.
         current: Version,
     },
-    /// The session has a newer id, and its client has that, or will have it in a moment: answer without touching its cookie. It
-    /// is no logout.
+    /// The session has a newer id, and its client has that id or will have it in a moment: answer without touching the
+    /// cookie. This is not a logout.
     Rotated {
-        /// The newer id, where it may be told. Not by an id that a login left, for who planted that would be logged in
-        /// too; nor where the client holds a [`Token`](crate::Token), which only the rotation itself knows.
+        /// The newer id, where the store may reveal it. After a login it does not, because an attacker who planted the
+        /// old id would be logged in too. Nor does it where clients hold a [`Token`](crate::Token): only the rotation
+        /// itself knows the new token.
         to: Option<SessionId>,
     },
-    /// The session has gone to another store, by a migration. It is there, or will be as soon as that is finished.
+    /// A migration moved the session to another store. It is there, or will be as soon as the migration is
+    /// finished.
     Departed {
-        /// What the migration calls that store.
+        /// The migration's name for that store.
         place: String,
     },
     /// The user has as many sessions as allowed.
     Limit {
-        /// How many are live, counted up to 1,000.
+        /// How many live sessions the user has, counted up to 1,000.
         live: u64,
     },
-    /// The session's attributes and extensions would take more than allowed, or be more.
+    /// The session's attributes and extensions would take more bytes than allowed, or would be too many.
     TooLarge {
         /// How many bytes they would take.
         bytes: u64,
         /// How many they would be.
         entries: u64,
     },
-    /// The session is being migrated.
+    /// A migration has frozen the session.
     Frozen,
     /// The connection belongs to another live session.
     Taken,
-    /// The node holds its lease: another process goes by its name, or it is not dead.
+    /// The node holds its lease: another process uses its name, or the node is not dead.
     Leased {
         /// Until when, in milliseconds since the epoch.
         until_ms: u64,
     },
-    /// The node that makes the call does not hold its lease, or not the session: it must not write to it any more.
+    /// The node that makes the call no longer holds its lease, or the session is another node's. It must stop
+    /// writing to the session.
     Fenced,
-    /// Clients work in this namespace by a contract of the scripts that this store does not go with: it does not start.
+    /// The clients in this namespace use a contract number of the scripts that this store does not accept. The store
+    /// does not start.
     Contract {
-        /// The contract that is noted in the namespace.
+        /// The contract that the namespace has recorded.
         found: u64,
         /// The contract of this store.
         known: u64,
     },
-    /// The namespace was made with another number of partitions: a store that would look elsewhere does not start.
+    /// The namespace was made with another number of partitions. The store would look for sessions in the wrong
+    /// places, so it does not start.
     Partitions {
-        /// The number that is noted in the namespace.
+        /// The number that the namespace has recorded.
         found: u16,
-        /// The number that the store was to have.
+        /// The number that the store was configured with.
         wanted: u16,
     },
-    /// The namespace was made with another scheme of ids: a store that would give its clients something else does not start.
+    /// The namespace was made with another scheme of ids. The store would give its clients ids of the wrong scheme, so
+    /// it does not start.
     IdScheme {
-        /// The scheme that is noted in the namespace.
+        /// The scheme that the namespace has recorded.
         found: IdScheme,
-        /// The scheme that the store was to have.
+        /// The scheme that the store was configured with.
         wanted: IdScheme,
     },
-    /// The namespace was made with events and the store is without, or the other way round: what one of them changes would
-    /// be told and what the other changes not, so the store does not start.
+    /// The namespace was made with events and the store has none, or the other way round. Only some changes would then
+    /// write events, so the store does not start.
     Events {
-        /// How many events the namespace is noted to keep in a stream, 0 for none.
+        /// How many events per stream the namespace has recorded, 0 for none.
         found: u32,
     },
-    /// There is no such namespace, and the store was to make [none](crate::RedisStoreBuilder::existing).
+    /// There is no such namespace, and the store must only open an
+    /// [existing](crate::RedisStoreBuilder::existing) one.
     NoNamespace,
     /// The server is older than Redis 6.2, so the store does not start.
     ServerTooOld {
-        /// What it says it is.
+        /// The version that the server reports.
         found: String,
     },
-    /// The server's ACL forbids the store's user something that the store needs, so the store does not start. README.md
-    /// has the line that allows all of it.
+    /// The server's ACL forbids the store's user something that the store needs, so the store does not start.
+    /// docs/production.md has the ACL line that allows all of it.
     Forbidden {
-        /// What the user lacks, in the words of an ACL: `+del`, or `~{shop:0}:*`.
+        /// The missing permissions, in the words of an ACL: `+del`, or `~{shop:0}:*`.
         lacking: Vec<String>,
     },
     /// The store has as many sessions as it may, all of them live.
@@ -104,7 +111,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// One word for it, which does not change: for metrics and logs.
+    /// A word for it that never changes: for metrics and logs.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -138,9 +145,9 @@ impl fmt::Display for Refusal {
             Self::Missing => f.write_str("no live session with this id"),
             Self::Exists => f.write_str("a live session has this id already"),
             Self::Gone => f.write_str("the session with this id was deleted a moment ago"),
-            Self::Conflict { current } => write!(f, "the session was changed, it is at version {current}"),
+            Self::Conflict { current } => write!(f, "the session was changed and is at version {current}"),
             Self::Rotated { .. } => f.write_str("the session has a newer id"),
-            Self::Departed { place } => write!(f, "the session has gone to {place:?}"),
+            Self::Departed { place } => write!(f, "the session has departed to {place:?}"),
             Self::Limit { live } => write!(f, "the user has {live} sessions already"),
             Self::TooLarge { bytes, entries } => {
                 write!(f, "the session's {entries} entries would take {bytes} bytes")
@@ -148,18 +155,24 @@ impl fmt::Display for Refusal {
             Self::Frozen => f.write_str("the session is being migrated"),
             Self::Taken => f.write_str("the connection belongs to another session"),
             Self::Leased { .. } => f.write_str("the node holds its lease"),
-            Self::Fenced => f.write_str("the node does not hold its lease, or not the session"),
+            Self::Fenced => {
+                f.write_str("the node no longer holds its lease, or the session is another node's")
+            }
             Self::Contract { found, known } => {
                 write!(f, "the namespace is at contract {found}, this client knows contract {known}")
             }
             Self::Partitions { found, wanted } => {
-                write!(f, "the namespace has {found} partitions, and not {wanted}")
+                write!(f, "the namespace has {found} partitions, not {wanted}")
             }
             Self::IdScheme { found, wanted } => {
-                write!(f, "the namespace has ids of the scheme {}, and not {}", found.word(), wanted.word())
+                write!(f, "the namespace has ids of the scheme {}, not {}", found.word(), wanted.word())
             }
-            Self::Events { found: 0 } => f.write_str("the namespace has no events, and the store tells some"),
-            Self::Events { .. } => f.write_str("the namespace has events, and the store tells none"),
+            Self::Events { found: 0 } => {
+                f.write_str("the namespace has no events, but the store is set to write them")
+            }
+            Self::Events { .. } => {
+                f.write_str("the namespace has events, but the store is set to write none")
+            }
             Self::NoNamespace => f.write_str("there is no such namespace at the server"),
             Self::ServerTooOld { found } => {
                 write!(f, "the server is {found}, the store needs redis 6.2 or later, or valkey")

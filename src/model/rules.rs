@@ -1,4 +1,4 @@
-//! What holds for all sessions of a store.
+//! The rules for all sessions of a store.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::model::id_scheme::IdScheme;
 /// How many sessions one script call handles at most.
 pub(crate) const SESSIONS_PER_SCRIPT: usize = 200;
 
-/// The most sessions that a limit may allow a user; the limit check of one script call rests on it.
+/// The highest session limit per user. One script call can check no more.
 const MOST_SESSIONS: u32 = 500;
 
-/// What a session's entries, and so a value, may take at most: lengths take three bytes in a record, and a freeze of some
-/// hundred bytes may stand before the entries.
+/// The most bytes for a session's entries, and so for a value: a record stores lengths in three bytes, and a freeze of
+/// some hundred bytes may come before the entries.
 const MOST_BYTES: usize = 15 * 1024 * 1024;
 
 /// How many events a stream may keep.
@@ -22,8 +22,8 @@ const MOST_EVENTS: u32 = 999_999_999;
 /// How many entries a session may have at most.
 const MOST_ENTRIES: usize = 1_000_000;
 
-/// The touch interval of a service that refreshes with each request, unless its sessions live so short that it would be
-/// more than one in so many parts of their ttl.
+/// The touch interval of a service that refreshes with each request. It is shorter if sessions have a short ttl: at
+/// most a twentieth of it.
 const REQUEST_TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 const TOUCHES_PER_TTL: u32 = 20;
 
@@ -56,19 +56,21 @@ pub struct Rules {
     pub(crate) value_bytes: usize,
     pub(crate) session_bytes: usize,
     pub(crate) session_entries: usize,
-    /// How many events a stream keeps; 0: none are told.
+    /// How many events a stream keeps; 0: the engine writes none.
     pub(crate) events: u32,
-    /// What a session lives unused at most, whatever its ttl: for sessions that are kept while Redis is away.
+    /// How long a session lives unused at most, whatever its ttl: for sessions that are kept while Redis is
+    /// away.
     pub(crate) idle_cap: Option<Duration>,
 }
 
-/// What a login does when the user has as many sessions as allowed.
+/// What happens to a login when the user has as many sessions as allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnLimit {
-    /// It is refused.
+    /// The engine refuses it.
     Reject,
-    /// The user's oldest sessions are deleted, all above the limit, and returned so that they can be closed.
+    /// The engine evicts the user's oldest sessions, all above the limit, and returns them so that you can
+    /// close their connections.
     EvictOldest,
 }
 
@@ -102,9 +104,10 @@ impl Rules {
 
     /// How long a session lives without being used. Defaults to 30 minutes.
     ///
-    /// By the [threshold](Self::refresh_threshold) a use extends it only when less than half of the ttl is left: one that is used
-    /// once after 14 minutes ends after 30, and so with 30 minutes a session lives 15 to 30 of them unused. That costs the fewest
-    /// writes. Where the time is a promise, as "30 minutes unused", set the [idle timeout](Self::idle_timeout).
+    /// By the default [threshold](Self::refresh_threshold) a use extends the session only when less than half of the
+    /// ttl is left. So with a ttl of 30 minutes, a session ends after 15 to 30 minutes without use: one that is used
+    /// once, after 14 minutes, ends after 30. That costs the fewest writes. If the time is a promise, such as "30
+    /// minutes unused", set the [idle timeout](Self::idle_timeout) instead.
     #[must_use]
     pub fn ttl(mut self, ttl: Duration) -> Self {
         self.ttl = ttl;
@@ -118,10 +121,10 @@ impl Rules {
         self
     }
 
-    /// How long a session lives after its last use: the [ttl](Self::ttl), which every use extends, with the
-    /// [touch interval](Self::touch_interval_for_requests) of a service that refreshes with each request. So what is used once a
-    /// minute or more often is written once a minute, and "30 minutes unused" is 29 to 30. The page `docs/guide.md` says what is a
-    /// use.
+    /// How long a session lives after its last use. Sets the [ttl](Self::ttl), makes every use extend it, and sets the
+    /// [touch interval](Self::touch_interval_for_requests) for a service that refreshes with each request. So the
+    /// store writes a busy session once a minute, and "30 minutes unused" means 29 to 30. The page `docs/guide.md`
+    /// says which calls are uses.
     ///
     /// ```
     /// use cloakroom::Rules;
@@ -145,8 +148,9 @@ impl Rules {
         self
     }
 
-    /// A refresh writes nothing when the session was used less than this ago, unless it would expire within
-    /// that time: then it is a read, at the price of a `get`. Nor does a patch, an update or a bind note the use then. Defaults to zero: each refresh is noted.
+    /// A refresh writes nothing if the session was used less than this ago, unless the session would expire within that
+    /// time. It is then a read, as cheap as a `get`. Patches, updates and binds do not record the use then either.
+    /// Defaults to zero: each refresh is written.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
@@ -169,7 +173,7 @@ impl Rules {
         self.touch_interval(interval)
     }
 
-    /// How long an expired session stays stored, for a reaper to find out what it was. Defaults to one hour.
+    /// How long an expired session stays stored, so that a reaper can report it. Defaults to one hour.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
@@ -183,22 +187,22 @@ impl Rules {
         self
     }
 
-    /// How long the id of a deleted session cannot be created again. Defaults to 30 seconds.
+    /// How long nobody can create a session under the id of a deleted one. Defaults to 30 seconds.
     #[must_use]
     pub fn tombstone(mut self, tombstone: Duration) -> Self {
         self.tombstone = tombstone;
         self
     }
 
-    /// How many live sessions a user may have, 1 to 500, checked when a session is created for a user or rotated to
-    /// one, and what happens to one more. Defaults to no limit.
+    /// How many live sessions a user may have, 1 to 500, and what happens to one more. The engine checks it when a
+    /// session is created for a user or rotated to one. Defaults to no limit.
     #[must_use]
     pub fn sessions_per_user(mut self, limit: u32, then: OnLimit) -> Self {
         self.limit = Some((limit, then));
         self
     }
 
-    /// How ids are made for sessions that were given none. Defaults to [`IdScheme::Uuid`].
+    /// How the engine makes ids for sessions that are created without one. Defaults to [`IdScheme::Uuid`].
     #[must_use]
     pub fn id_scheme(mut self, scheme: IdScheme) -> Self {
         self.id_scheme = scheme;
@@ -212,16 +216,17 @@ impl Rules {
         self
     }
 
-    /// What all attributes and extensions of a session may take, in bytes, with their keys and five bytes each: 1 to
-    /// 15 MiB. Defaults to 256 KiB, with which no script holds the server for 10 ms. A change of a session of 4 MiB takes 14 to 20 ms.
-    /// Where more is allowed than that, a read of a session takes one round trip more if it has 64 KiB, or is not there.
+    /// How many bytes all attributes and extensions of a session may take, with their keys and five bytes each: 1 to 15
+    /// MiB. Defaults to 256 KiB. Up to that, no script holds the server for 10 ms; a change of a session of 4 MiB takes
+    /// 14 to 20 ms. With a higher limit, a read takes one more round trip if the session has 64 KiB or more, or does
+    /// not exist.
     #[must_use]
     pub fn session_bytes(mut self, bytes: usize) -> Self {
         self.session_bytes = bytes;
         self
     }
 
-    /// How many attributes and extensions a session may have together, and how many changes of them a call may make: 1 to
+    /// How many attributes and extensions a session may have together, and how many of them one call may change: 1 to
     /// 1,000,000. A patch of a session walks over all of them. Defaults to 1,024.
     #[must_use]
     pub fn session_entries(mut self, entries: usize) -> Self {
@@ -229,9 +234,9 @@ impl Rules {
         self
     }
 
-    /// Tells events, in the same step that changes a session, and keeps about so many of each partition and each node: up
-    /// to 999,999,999. Whether a namespace has events is noted there, and a store that was told otherwise does not start.
-    /// Defaults to 0: none are told.
+    /// Writes events in the same step that changes a session, and keeps about this many per partition and per node: up
+    /// to 999,999,999. The namespace records whether it has events, and a store with the other setting does not start.
+    /// Defaults to 0: no events.
     #[must_use]
     pub fn events(mut self, keep: u32) -> Self {
         self.events = keep;
@@ -250,13 +255,13 @@ impl Rules {
         self.max_lifetime
     }
 
-    /// What part of its ttl is left when a refresh extends a session.
+    /// The part of its ttl below which a refresh extends a session.
     #[must_use]
     pub fn get_refresh_threshold(&self) -> f64 {
         self.refresh_threshold
     }
 
-    /// How long ago a session was used when a refresh writes again.
+    /// How long after a use a refresh writes again.
     #[must_use]
     pub fn get_touch_interval(&self) -> Duration {
         self.touch_interval
@@ -274,7 +279,7 @@ impl Rules {
         self.rotation_grace
     }
 
-    /// How long the id of a deleted session cannot be created again.
+    /// How long nobody can create a session under the id of a deleted one.
     #[must_use]
     pub fn get_tombstone(&self) -> Duration {
         self.tombstone
@@ -286,7 +291,7 @@ impl Rules {
         self.limit
     }
 
-    /// How ids are made.
+    /// How the engine makes ids.
     #[must_use]
     pub fn get_id_scheme(&self) -> IdScheme {
         self.id_scheme
@@ -298,7 +303,7 @@ impl Rules {
         self.value_bytes
     }
 
-    /// What all attributes and extensions of a session may take, in bytes.
+    /// How many bytes all attributes and extensions of a session may take.
     #[must_use]
     pub fn get_session_bytes(&self) -> usize {
         self.session_bytes
@@ -310,7 +315,7 @@ impl Rules {
         self.session_entries
     }
 
-    /// How many events are kept of each partition and each node; 0 if none are told.
+    /// How many events are kept per partition and per node; 0 for no events.
     #[must_use]
     pub fn get_events(&self) -> u32 {
         self.events
@@ -351,14 +356,14 @@ impl Rules {
         check_count("session_entries", self.session_entries, MOST_ENTRIES)
     }
 
-    /// Whether a refresh at a time has something to write, as `refresh.lua` decides it: the last use is a touch interval
-    /// away, or no more than that is left.
+    /// Whether a refresh at a given time has something to write, as `refresh.lua` decides: the last use was a touch
+    /// interval ago, or no more than a touch interval is left.
     pub(crate) fn is_touch_due(&self, last_active: u64, expires_at: u64, now: u64) -> bool {
         let touch = ms(self.touch_interval);
         now.abs_diff(last_active) >= touch || expires_at <= now.saturating_add(touch)
     }
 
-    /// The limit of sessions a user and the policy, as the scripts take them.
+    /// The session limit per user and the policy, as the scripts take them.
     pub(crate) fn limit_arguments(&self) -> (u32, &'static str) {
         match self.limit {
             None => (0, "reject"),
@@ -367,7 +372,7 @@ impl Rules {
         }
     }
 
-    /// The threshold as the scripts take it, for there are no floats in their arguments.
+    /// The threshold in thousandths: the scripts take no floats.
     pub(crate) fn threshold_thousandths(&self) -> u64 {
         // In (0, 1], so the cast neither truncates nor loses a sign.
         (self.refresh_threshold * 1000.0).ceil() as u64

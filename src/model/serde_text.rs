@@ -1,4 +1,4 @@
-//! serde for what has a text of its own.
+//! serde for types that have a text form.
 
 /// Serializes a type as the text that a method gives, and reads it back by `FromStr`.
 macro_rules! serde_as_text {

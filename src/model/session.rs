@@ -28,12 +28,12 @@ pub enum Status {
     Active,
     /// Kept, not connected.
     Suspended,
-    /// Frozen by a migration: it can be read and deleted, not changed.
+    /// Frozen by a migration: callers can read and delete it, but not change it.
     Migrating,
 }
 
 impl Status {
-    /// As the scripts take it. A migration freezes and thaws by scripts of its own.
+    /// The word that the scripts take. A migration freezes and thaws by scripts of its own.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Active => "active",
@@ -43,27 +43,28 @@ impl Status {
     }
 }
 
-/// Where a copy of a session came from. Anything but [`Store`](Self::Store) is the work of a
-/// [`FallbackStore`](crate::fallback::FallbackStore) while its store is away.
+/// Where a copy of a session came from. Only a [`FallbackStore`](crate::fallback::FallbackStore) whose
+/// store is away returns copies that are not from the [`Store`](Self::Store).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// The store: it was so when it was read.
+    /// From the store: this is what the store had at the read.
     #[default]
     Store,
-    /// What this process saw a while ago. It may have been changed, or deleted, since.
+    /// From what this process saw a while ago. The session may have been changed or deleted since.
     Stale {
         /// How long ago.
         age: Duration,
     },
-    /// This process's memory: it was made or changed while the store was away, and nobody else knows.
+    /// From this process's memory: the session was created or changed while the store was away, and no
+    /// other process knows.
     Local,
 }
 
-/// One session, as it was when it was read: a copy in hand.
+/// A copy of one session, as it was at the read.
 ///
-/// Changes to it are local until [`SessionStore::update`](crate::SessionStore::update) saves them. Times are
-/// milliseconds since the epoch, from the server's clock.
+/// Changes to the copy are local until [`SessionStore::update`](crate::SessionStore::update) saves them.
+/// Times are milliseconds since the epoch, from the server's clock.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Session {
     pub(crate) id: SessionId,
@@ -71,11 +72,12 @@ pub struct Session {
     pub(crate) version: Version,
     pub(crate) ttl: Duration,
     pub(crate) times: Times,
-    /// As the store has it, where the application wants it otherwise: what an operation tells the script.
+    /// The index fields in the store, where the application changed them in this copy. Operations pass them
+    /// to the script.
     pub(crate) stored: Option<Box<IndexFields>>,
-    /// As the application wants it.
+    /// The index fields as the application set them.
     pub(crate) index_fields: IndexFields,
-    // Shared, for a near cache hands out copies of what it keeps.
+    // Shared, because a near cache hands out copies of the sessions that it keeps.
     pub(crate) attributes: Arc<Entries>,
     pub(crate) extensions: Arc<Entries>,
     pub(crate) origin: Origin,
@@ -92,7 +94,7 @@ pub(crate) struct Times {
 }
 
 impl Session {
-    /// The entries as they are stored, once all that a caller may have set is checked.
+    /// Checks all that a caller may have set, and encodes the entries.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         self.index_fields.validate()?;
         check_ttl("ttl", self.ttl)?;
@@ -105,19 +107,19 @@ impl Session {
         entries.finish_whole()
     }
 
-    /// Where the store has it indexed.
+    /// The index fields in the store.
     pub(crate) fn stored(&self) -> &IndexFields {
         self.stored.as_deref().unwrap_or(&self.index_fields)
     }
 
-    /// This copy was saved, and the store has it so.
+    /// Records that this copy was saved.
     pub(crate) fn note_saved(&mut self, id: SessionId, version: Version, last_active: u64, expires_at: u64) {
         (self.id, self.version) = (id, version);
         (self.times.last_active, self.times.expires_at) = (last_active, expires_at);
         self.note_stored();
     }
 
-    /// The store has it as the application wants it.
+    /// Records that the store has the index fields of this copy.
     pub(crate) fn note_stored(&mut self) {
         self.stored = None;
     }
@@ -176,13 +178,13 @@ impl Session {
         self.ttl
     }
 
-    /// When it was made, in milliseconds since the epoch.
+    /// When it was created, in milliseconds since the epoch.
     #[must_use]
     pub fn created_at_ms(&self) -> u64 {
         self.times.created_at
     }
 
-    /// When it was made.
+    /// When it was created.
     #[must_use]
     pub fn created_at(&self) -> SystemTime {
         system_time(self.times.created_at)
@@ -227,7 +229,7 @@ impl Session {
     /// The attribute of a key.
     ///
     /// # Errors
-    /// [`Error::Value`] when it is of another type.
+    /// [`Error::Value`] when the value has another type.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
         self.attributes.get(key)
     }
@@ -235,12 +237,12 @@ impl Session {
     /// Sets an attribute in this copy.
     ///
     /// # Errors
-    /// [`Error::Value`] when the value cannot be told in JSON.
+    /// [`Error::Value`] when the value cannot be written as JSON.
     pub fn set<T: Serialize + ?Sized>(&mut self, key: impl Into<String>, value: &T) -> Result<()> {
         self.attributes_mut().set(key, value)
     }
 
-    /// Removes an attribute from this copy, and tells whether it was there.
+    /// Removes an attribute from this copy, and returns whether it was there.
     pub fn remove(&mut self, key: &str) -> bool {
         self.attributes_mut().remove(key)
     }
@@ -267,17 +269,17 @@ impl Session {
         Arc::make_mut(&mut self.extensions)
     }
 
-    /// Makes it another user's, or nobody's with an empty text, in this copy.
+    /// Sets the user in this copy; an empty text removes the user.
     pub fn set_user(&mut self, user: impl Into<String>) {
         self.reroute(|index_fields| index_fields.user = user.into());
     }
 
-    /// Gives it another connection, or none with an empty text, in this copy.
+    /// Sets the connection in this copy; an empty text removes it.
     pub fn set_connection(&mut self, connection: impl Into<String>) {
         self.reroute(|index_fields| index_fields.connection = connection.into());
     }
 
-    /// Gives it another node, or none with an empty text, in this copy.
+    /// Sets the node in this copy; an empty text removes it.
     pub fn set_node(&mut self, node: impl Into<String>) {
         self.reroute(|index_fields| index_fields.node = node.into());
     }
@@ -292,13 +294,13 @@ impl Session {
         self.status = Status::Active;
     }
 
-    /// Gives it another idle time, in this copy. Once saved, it begins anew from then.
+    /// Sets the idle time in this copy. It starts when the copy is saved.
     pub fn set_ttl(&mut self, ttl: Duration) {
         self.ttl = ttl;
     }
 }
 
-/// Without the id, and without the data, which may be secret too.
+/// Shows neither the id nor the data: both may be secret.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")

@@ -9,13 +9,13 @@ use crate::model::serde_text::serde_as_text;
 /// The longest session id, in bytes.
 pub(crate) const SESSION_ID_BYTES: usize = 128;
 
-/// How every token begins, so that one is known where it does not belong: in a log, or in a repository.
+/// The prefix of every token, so that people and scanners recognise one in a log or a repository.
 pub(crate) const TOKEN_PREFIX: &str = "ckt_";
 
-/// A session's id: the ticket. Text of 1 to 128 bytes.
+/// A session's id: text of 1 to 128 bytes.
 ///
-/// Whoever has the id has the session, so it is a secret: `Debug` and `Display` print a short hash. Its text is asked for by
-/// name, with [`as_str`](Self::as_str); serde writes it too, for what is sent to the client.
+/// Anyone who has the id has the session, so it is a secret: `Debug` and `Display` print a short hash.
+/// [`as_str`](Self::as_str) returns the text. serde writes the text too, so that you can send it to the client.
 ///
 /// ```
 /// use cloakroom::SessionId;
@@ -25,7 +25,8 @@ pub(crate) const TOKEN_PREFIX: &str = "ckt_";
 /// assert!(!format!("{id:?}").contains("device-7"));
 /// # Ok::<(), cloakroom::Error>(())
 /// ```
-// Shared, for a store in memory names a session in several places, and each copy of a session has it.
+// Shared, because a store in memory names a session in several places, and each copy of a session has the
+// id.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(Arc<str>);
 
@@ -40,10 +41,7 @@ impl SessionId {
             return Err(Invalid::new("session id", "is empty"));
         }
         if text.starts_with(TOKEN_PREFIX) {
-            return Err(Invalid::new(
-                "session id",
-                "is a token: whoever holds one is asked for it by Token::parse",
-            ));
+            return Err(Invalid::new("session id", "is a token: read it with Token::parse"));
         }
         if text.len() > SESSION_ID_BYTES {
             return Err(Invalid::new(

@@ -1,4 +1,4 @@
-//! What an operation acts on.
+//! The argument that names a session.
 
 use std::fmt::Debug;
 
@@ -6,25 +6,27 @@ use crate::model::index_fields::IndexFields;
 use crate::model::session_id::SessionId;
 use crate::model::token::Token;
 
-/// What an operation acts on: a [`Session`](crate::Session) in hand, or only its [`SessionId`] or [`Token`].
+/// Names the session of an operation: a copy of it ([`Session`](crate::Session)), its [`SessionId`] or its
+/// [`Token`].
 ///
-/// All work alike. With the session in hand the call knows its user, connection and node, and takes one round trip;
-/// with the id it may take two. The trait is sealed.
+/// All have the same effect. A copy tells the call the session's user, connection and node, so the call takes one
+/// round trip; with the id it may take two. The trait is sealed.
 pub trait SessionRef: Debug + Sync {
     /// The session's id.
     fn id(&self) -> &SessionId;
 
-    /// What else is known of it.
+    /// What the caller knows of the session besides its id.
     #[doc(hidden)]
     fn hint(&self) -> Hint<'_>;
 }
 
-/// Nothing, if only the id is known. Nobody outside can make one, which seals [`SessionRef`].
+/// Empty if the caller knows only the id. Code outside this crate cannot make one, which seals
+/// [`SessionRef`].
 #[derive(Debug)]
 #[allow(unnameable_types)]
 pub struct Hint<'a>(pub(crate) Option<Known<'a>>);
 
-/// What a copy in hand knows.
+/// What a copy knows of its session.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
     pub(crate) index_fields: &'a IndexFields,
@@ -33,7 +35,7 @@ pub(crate) struct Known<'a> {
 }
 
 impl Hint<'_> {
-    /// Where the session is indexed, as far as known.
+    /// The index fields of the session, as far as known.
     pub(crate) fn index_fields(self) -> IndexFields {
         self.0.map(|known| known.index_fields.clone()).unwrap_or_default()
     }

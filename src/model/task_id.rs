@@ -6,9 +6,9 @@ use crate::model::invalid::Invalid;
 use crate::model::random::{hex, random, unhex};
 use crate::model::serde_text::serde_as_text;
 
-/// Names one migration of a session, so that its steps may be sent again, by whomever, without happening twice.
+/// The id of one migration of a session. Any process can retry its steps under this id, and none happens twice.
 ///
-/// Who submits a migration again under the same id, after a crash, does not make another of it.
+/// Submitting a migration again under the same id, for example after a crash, starts no second migration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TaskId([u8; 8]);
 
@@ -19,7 +19,7 @@ impl TaskId {
         Self(random())
     }
 
-    /// An id that the caller keeps. All zero stands for none in what is stored, so do not give that.
+    /// An id of the caller's own. It must not be all zero, which means "none" in the stored data.
     ///
     /// # Errors
     /// [`Invalid`] when it is all zero.
@@ -30,12 +30,12 @@ impl TaskId {
         Ok(Self(bytes))
     }
 
-    /// As it is stored. `None` for all zero, which stands for none.
+    /// Reads the stored form. `None` for all zero, which means "none".
     pub(crate) fn stored(bytes: [u8; 8]) -> Option<Self> {
         Self::new(bytes).ok()
     }
 
-    /// The id itself, to keep it.
+    /// The bytes of the id, so that you can store it.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 8] {
         &self.0
@@ -48,7 +48,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What `Display` writes: 16 hex digits.
+/// Reads what `Display` writes: 16 hex digits.
 impl std::str::FromStr for TaskId {
     type Err = Invalid;
 

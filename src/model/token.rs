@@ -1,4 +1,4 @@
-//! A session's token: the secret that its client holds, of which the session's id is the hash.
+//! A session's token: the secret that its client holds. The session's id is its hash.
 
 use std::fmt;
 
@@ -16,15 +16,16 @@ const DIGITS: usize = 43;
 
 const BYTES: usize = TOKEN_PREFIX.len() + DIGITS;
 
-/// What a client holds for a session, and the store does not: `ckt_` and 256 random bits, in base64url.
+/// The secret that a client holds for its session, and the store does not have: `ckt_` and 256 random bits
+/// in base64url.
 ///
-/// The id of its session is its SHA-256, so whoever reads Redis, a backup or a log finds ids, and can log in with none of
-/// them. With [`IdScheme::Token`](crate::IdScheme::Token) each session that the engine makes has one:
-/// [`create`](crate::SessionStore::create) and [`rotate`](crate::SessionStore::rotate) return it, once. Operations on
-/// one session take it where they take an id; for the others there is [`id`](Self::id).
+/// The session's id is the SHA-256 of the token. So somebody who reads Redis, a backup or a log finds ids, but cannot
+/// log in with them. With [`IdScheme::Token`](crate::IdScheme::Token) each new session has a token:
+/// [`create`](crate::SessionStore::create) and [`rotate`](crate::SessionStore::rotate) return it once. Operations on
+/// one session accept a token in place of an id; for the others use [`id`](Self::id).
 ///
-/// It shows itself nowhere but by [`expose`](Self::expose), and its memory is zeroed when it is dropped. Two of them are
-/// compared by their ids: who measures the time of that learns about a hash, from which no token comes.
+/// Only [`expose`](Self::expose) shows the token, and dropping it zeroes its memory. Two tokens are compared by their
+/// ids: an attacker who measures the time of that learns about a hash, which does not reveal the token.
 ///
 /// ```
 /// use cloakroom::{SessionId, Token};
@@ -44,16 +45,16 @@ pub struct Token {
 }
 
 impl Token {
-    /// A new one.
+    /// A new random token.
     #[must_use]
     pub fn random() -> Self {
         Self::of_seed(&Zeroizing::new(random()))
     }
 
-    /// Takes one that came from a client.
+    /// Reads a token that came from a client.
     ///
     /// # Errors
-    /// [`Invalid`] when the text is no token. It does not show the text.
+    /// [`Invalid`] when the text is not a token. The error does not show the text.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let bits = text.strip_prefix(TOKEN_PREFIX).filter(|digits| digits.len() == DIGITS);
         let bits = bits.and_then(|digits| URL_SAFE_NO_PAD.decode(digits).ok()).map(Zeroizing::new);
@@ -64,13 +65,13 @@ impl Token {
         Ok(Self::of_text(Zeroizing::new(text.to_owned())))
     }
 
-    /// The token itself, for the client alone.
+    /// The token's text, for the client alone.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.secret
     }
 
-    /// The id of its session: no secret.
+    /// The id of its session, which is no secret.
     #[must_use]
     pub fn id(&self) -> &SessionId {
         &self.id

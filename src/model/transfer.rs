@@ -1,4 +1,4 @@
-//! A session out of one store and into another.
+//! Export and import of a session.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::model::session::{Session, Times};
 use crate::model::task_id::TaskId;
 use crate::model::version::Version;
 
-/// A session as it was when it was exported, with what it remembers of its last changes.
+/// An exported session, with the operation ids of its last changes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Export {
     pub(crate) session: Session,
@@ -29,14 +29,14 @@ impl Export {
         &self.session
     }
 
-    /// The session, without what it remembers.
+    /// The session, without those operation ids.
     #[must_use]
     pub fn into_session(self) -> Session {
         self.session
     }
 }
 
-/// As little as a session shows.
+/// Shows as little as a session does.
 impl fmt::Debug for Export {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Export").field("session", &self.session).finish_non_exhaustive()
@@ -54,7 +54,7 @@ pub(crate) enum Replaces {
     Nothing,
 }
 
-/// How to bring in a session.
+/// How to import a session.
 ///
 /// ```
 /// # use cloakroom::{Result, SessionId};
@@ -75,7 +75,7 @@ pub struct Import {
     node: Option<String>,
 }
 
-/// By which migration a session comes.
+/// The migration that brings a session.
 #[derive(Clone, Debug)]
 pub(crate) struct Incoming {
     pub(crate) task: TaskId,
@@ -84,29 +84,32 @@ pub(crate) struct Incoming {
 }
 
 impl Import {
-    /// Brings in what was exported. Defaults to replacing an older version of the same session.
+    /// Imports an exported session. Defaults to replacing an older version of the same session.
     #[must_use]
     pub fn new(export: Export) -> Self {
         Self { export, replaces: Replaces::Older, migration: None, operation_id: None, node: None }
     }
 
-    /// Brings it in only where it is not, and replaces nothing. Defaults to replacing an older version.
+    /// Imports the session only if the store does not have it, and replaces nothing. Defaults to replacing
+    /// an older version.
     #[must_use]
     pub fn if_absent(mut self) -> Self {
         self.replaces = Replaces::Nothing;
         self
     }
 
-    /// Brings it in only in the place of this version, which has to be older. Defaults to replacing any older version.
+    /// Imports the session only in the place of this version, which must be older. Defaults to replacing any older
+    /// version.
     #[must_use]
     pub fn if_at(mut self, version: Version) -> Self {
         self.replaces = Replaces::At(version);
         self
     }
 
-    /// Brings it in by a migration, where it is not: a copy that is frozen until it is [thawed](crate::migration::MigrationStore::thaw),
-    /// from a `place` where it is [frozen](crate::migration::MigrationStore::freeze) until `until_ms`. Again by the same task it
-    /// happens once. Defaults to a session that can be changed at once.
+    /// Imports the session as a step of a migration, only if the store does not have it. The copy is frozen until it is
+    /// [thawed](crate::migration::MigrationStore::thaw). `place` is the store that it comes from, where it is
+    /// [frozen](crate::migration::MigrationStore::freeze) until `until_ms`. A retry by the same task happens once.
+    /// Defaults to a session that can be changed at once.
     #[must_use]
     pub fn incoming(mut self, task: TaskId, until_ms: u64, place: impl Into<String>) -> Self {
         self.replaces = Replaces::Nothing;
@@ -114,8 +117,9 @@ impl Import {
         self
     }
 
-    /// Hands an incoming session over to a node here: without its connection, suspended, and at one version more, so that
-    /// no copy in hand is saved over that. If it has that node already it comes as it is. Defaults to that.
+    /// Gives an incoming session to a node here: without its connection, suspended, and one version higher, so that no
+    /// older copy can be saved over it. A session that has this node already stays as it is. Defaults to leaving the
+    /// session as it is.
     #[must_use]
     pub fn node(mut self, node: impl Into<String>) -> Self {
         self.node = Some(node.into());
@@ -130,7 +134,7 @@ impl Import {
         self
     }
 
-    /// Where the session is to be indexed, and whether it is handed over to another node by that.
+    /// The index fields for the session, and whether they give it to another node.
     pub(crate) fn index_fields(&self) -> (IndexFields, bool) {
         let own = &self.export.session.index_fields;
         match &self.node {
@@ -142,13 +146,13 @@ impl Import {
         }
     }
 
-    /// The entries as they are stored, once all that a caller may have set is checked.
+    /// Checks all that a caller may have set, and encodes the entries.
     pub(crate) fn check(&self, rules: &Rules) -> Result<Vec<u8>> {
         self.migration.as_ref().map_or(Ok(()), |coming| check_name("place", &coming.place))?;
         if let Some(node) = &self.node {
             require_name("node id", node)?;
             if self.migration.is_none() {
-                return Err(Error::invalid("node id", "is of an incoming session only"));
+                return Err(Error::invalid("node id", "applies to an incoming session only"));
             }
         }
         let Times { expires_at, deadline, .. } = self.export.session.times;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::model::invalid::Invalid;
 
-/// Counts the changes of a session: 1 at creation, one more with each change other than a refresh. By serde it is a number.
+/// Counts the changes of a session: 1 at creation, one more with each change other than a refresh. serde writes it as a
+/// number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version(u64);
 
@@ -22,13 +23,13 @@ impl Version {
     }
 }
 
-/// The number, such as stands within the quotes of an ETag.
+/// Reads the number, such as the one within the quotes of an ETag.
 impl std::str::FromStr for Version {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let number =
-            text.parse().map_err(|_| Invalid::new("version", "is no whole number from 0 to 2^64 - 1"))?;
+            text.parse().map_err(|_| Invalid::new("version", "is not a whole number from 0 to 2^64 - 1"))?;
         Ok(Self(number))
     }
 }

@@ -15,10 +15,10 @@ use crate::model::{
 use crate::store::meter;
 use crate::store::node_registry::NodeRegistry;
 
-/// How many times in its length a renewal is tried that failed.
+/// How many times per length of the lease a failed renewal is retried.
 const RETRIES: u32 = 20;
 
-/// How long a lease is held without being renewed, and how long its node is known afterwards.
+/// How long a lease is held without a renewal, and how long its node stays listed afterwards.
 #[derive(Clone, Debug)]
 pub struct LeaseOptions {
     length: Duration,
@@ -40,27 +40,28 @@ impl LeaseOptions {
         Self::default()
     }
 
-    /// How long the lease is held without being renewed, 1 ms to a day: as long the sessions of a node that died wait to
-    /// be recovered. It is renewed three times in it, in each partition of the namespace: a length that makes more than 10,000
-    /// renewals in a second is refused. Defaults to 15 seconds.
+    /// How long the lease is held without a renewal, 1 ms to a day. The sessions of a dead node wait this long to be
+    /// recovered. The task renews the lease three times per length, in each partition of the namespace; a length that
+    /// needs more than 10,000 renewals per second is refused. Defaults to 15 seconds.
     #[must_use]
     pub fn length(mut self, length: Duration) -> Self {
         self.length = length;
         self
     }
 
-    /// How long the node is listed when its lease has run out, for its sessions to be recovered: 1 second to ten years.
-    /// Defaults to a day.
+    /// How long the node stays listed after its lease has run out, so that its sessions can be recovered: 1 second to
+    /// ten years. Defaults to a day.
     #[must_use]
     pub fn keep(mut self, keep: Duration) -> Self {
         self.keep = keep;
         self
     }
 
-    /// Is called when the lease is lost for some sessions while it is held for others, as may be in a namespace of several
-    /// [partitions](crate::RedisStoreBuilder::partitions): part of the servers was away for longer than it is long. For those the lease is
-    /// registered anew afterwards; who has them meanwhile may have been another node, so close their connections or look.
-    /// It runs in the lease's task, so it should hand on and return. Defaults to nothing.
+    /// The task calls this when the lease is lost for some sessions while it is held for others. That can happen in a
+    /// namespace of several [partitions](crate::RedisStoreBuilder::partitions), if some of the servers were away for
+    /// longer than the lease. The task registers the lease again for those sessions. Another node may have had them
+    /// meanwhile, so close their connections or check them. The function runs in the lease's task, so it should pass
+    /// the gap on and return. Defaults to nothing.
     #[must_use]
     pub fn on_gap(mut self, on_gap: impl Fn(&LeaseGap) + Send + Sync + 'static) -> Self {
         self.on_gap = Callback::new(on_gap);
@@ -76,13 +77,13 @@ impl LeaseOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseState {
-    /// It does.
+    /// It holds the lease.
     Held,
-    /// It does no longer, and never will again: it must stop writing, and register anew.
+    /// It has lost the lease for good: it must stop writing, and register again.
     Lost,
 }
 
-/// The lease of a node, held by this process: a task renews it until it is released, or this handle is dropped.
+/// The lease of a node, held by this process. A task renews it until you release it or drop this handle.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -116,12 +117,12 @@ impl fmt::Debug for Lease {
 }
 
 impl Lease {
-    /// Registers a node under a lease, and renews that in the background.
+    /// Registers a node under a lease, and renews the lease in the background.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the node's name is not 1 to 256 bytes or the lease not 1 ms to a day. Refused with
-    /// [`Leased`](crate::Refusal::Leased) when another lease of this node is held. Outside of a Tokio runtime
-    /// [`Error::Invalid`].
+    /// [`Error::Invalid`] when the node's name does not have 1 to 256 bytes, the lease is not 1 ms to a day, or
+    /// there is no Tokio runtime here. Refused with [`Leased`](crate::Refusal::Leased) when another process holds
+    /// a lease of this node.
     pub async fn acquire(store: Arc<dyn NodeRegistry>, node: &str, options: LeaseOptions) -> Result<Self> {
         require_runtime()?;
         let identity = NodeIdentity::new(node)?;
@@ -144,53 +145,55 @@ impl Lease {
         Ok(Self { standing: Standing { held, state }, shutdown })
     }
 
-    /// Who this process is while it holds the lease, for [`SessionStore::as_node`](crate::SessionStore::as_node).
+    /// The identity of this process while it holds the lease, for
+    /// [`SessionStore::as_node`](crate::SessionStore::as_node).
     #[must_use]
     pub fn identity(&self) -> &NodeIdentity {
         &self.standing.held.identity
     }
 
-    /// Whether this process may still write in the name of the node, as far as it can know without asking.
+    /// Whether this process may still write as the node, as far as it knows without asking the server.
     ///
-    /// It counts by this process's own clock from before the last renewal was sent that succeeded, which is never later
-    /// than the server does. So a process that was paused knows at once when it goes on. (A machine that slept may not
-    /// have counted: there the server's refusal tells.)
+    /// It counts by this process's own clock, from before it sent the last successful renewal, so it never counts
+    /// longer than the server does. A process that was paused knows at once when it continues. (The clock of a machine
+    /// that slept may have stopped: there the server refuses the write.)
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.state() == LeaseState::Held
     }
 
-    /// The same for one session. Of several [partitions](crate::RedisStoreBuilder::partitions) the lease may be lost in
-    /// that of the session and held in others.
+    /// The same for one session. Among several [partitions](crate::RedisStoreBuilder::partitions), the lease may be
+    /// lost in the session's partition and held in others.
     #[must_use]
     pub fn is_held_for(&self, id: &SessionId) -> bool {
         self.is_held() && self.standing.held.covers(id)
     }
 
-    /// Whether it is held, as a word. In a namespace of several partitions it is lost when it is held in none of them.
+    /// Whether the lease is held, as an enum. In a namespace of several partitions it is lost when it is held in none
+    /// of them.
     #[must_use]
     pub fn state(&self) -> LeaseState {
         self.standing.state()
     }
 
-    /// Waits until the lease is lost; for ever, if it is released before.
+    /// Waits until the lease is lost. If it is released first, waits for ever.
     pub async fn lost(&self) {
         self.standing.clone().lost().await;
     }
 
-    /// For another task that works while the lease is held.
+    /// The state of the lease, for another task that works while it is held.
     pub(crate) fn standing(&self) -> Standing {
         self.standing.clone()
     }
 
-    /// Ends the lease, so that the sessions of the node may be recovered at once. If the server cannot be reached, the
-    /// lease runs out by itself.
+    /// Ends the lease, so that other nodes can recover the sessions of this node at once. If the server cannot be
+    /// reached, the lease runs out by itself.
     pub async fn release(self) {
         self.shutdown.finish().await;
     }
 }
 
-/// How a lease stands, for whoever wants to know.
+/// The state of a lease, for other tasks.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     held: Arc<Held>,
@@ -204,7 +207,7 @@ impl Standing {
         if is_kept && self.held.until().is_some() { LeaseState::Held } else { LeaseState::Lost }
     }
 
-    /// Waits until the lease is lost; for ever, if it is released before.
+    /// Waits until the lease is lost. If it is released first, waits for ever.
     pub(crate) async fn lost(&mut self) {
         if self.state.wait_for(|state| *state == LeaseState::Lost).await.is_err() {
             std::future::pending::<()>().await;
@@ -212,7 +215,7 @@ impl Standing {
     }
 }
 
-/// What handle and task share.
+/// The state that handle and task share.
 #[derive(Debug)]
 struct Held {
     identity: NodeIdentity,
@@ -222,11 +225,11 @@ struct Held {
 /// Until when a lease is certainly held.
 #[derive(Debug)]
 struct Until {
-    /// `None`: somebody looked when that was over, and it is never held again.
+    /// `None`: a look found it over, and it is never held again.
     whole: Option<Instant>,
-    /// What is known of the partitions where that does not hold, if there are any.
+    /// The partitions where it does not hold, if there are any.
     gap: Option<LeaseGap>,
-    /// Until when it is held in those that did not answer since.
+    /// Until when it is held in the partitions that have not answered since.
     silent: BTreeMap<u16, Instant>,
 }
 
@@ -240,14 +243,14 @@ impl Until {
         self.whole
     }
 
-    /// Notes a renewal, and tells in which partitions the lease is lost by it that had it before; `None`: in all of them.
+    /// Records a renewal, and returns the partitions in which it lost the lease; `None`: in all of them.
     fn renew(&mut self, now: Instant, until: Instant, gap: Option<LeaseGap>) -> Option<BTreeSet<u16>> {
         let before = self.look(now).filter(|_| now < until)?;
         let mut gap = gap;
         let lost_before = self.gap.take().map(|gap| gap.lost).unwrap_or_default();
         let silent_before = std::mem::take(&mut self.silent);
         if let Some(gap) = &mut gap {
-            // Where it was lost, and nobody answered since, it still is.
+            // Where the lease was lost and no server has answered since, it is still lost.
             gap.lost.extend(lost_before.intersection(&gap.silent).copied().collect::<Vec<_>>());
             for partition in gap.silent.difference(&gap.lost.clone()) {
                 let lasts = silent_before.get(partition).copied().unwrap_or(before);
@@ -286,7 +289,7 @@ impl Held {
         self.lock().covers(id, Instant::now())
     }
 
-    /// Notes a renewal, and tells for which sessions the lease is lost by it, if it is held at all.
+    /// Records a renewal, and returns the sessions for which it lost the lease, if it is held at all.
     fn renewed(&self, until: Instant, gap: Option<LeaseGap>) -> Option<Option<LeaseGap>> {
         let mut held = self.lock();
         let Some(lost) = held.renew(Instant::now(), until, gap) else {
@@ -320,12 +323,12 @@ impl Renewal {
             if self.signal.is_set() {
                 return self.release().await;
             }
-            // Not until the deadline of the call, which may be later than the end of the lease.
+            // Not until the call's deadline, because that may be later than the end of the lease.
             match tokio::time::timeout_at(until.into(), self.renew()).await {
                 Ok(Ok(Some(gap))) => pause = self.pause_after(gap),
                 Ok(Ok(None)) | Err(_) => break,
                 Ok(Err(error)) => {
-                    tracing::warn!(%error, "the lease was not renewed; it is tried again while it lasts");
+                    tracing::warn!(%error, "the lease was not renewed; the task retries while the lease lasts");
                     pause = (length / RETRIES).max(Duration::from_millis(1));
                 }
             }
@@ -333,7 +336,8 @@ impl Renewal {
         self.lose();
     }
 
-    /// Tells for which sessions the lease was lost, and when it is renewed next: at once, to be registered anew for those.
+    /// Reports the sessions for which the lease was lost, and returns the pause before the next renewal: none, so as to
+    /// register it again for those.
     fn pause_after(&self, gap: Option<LeaseGap>) -> Duration {
         if let Some(gap) = gap {
             tracing::warn!(

@@ -1,4 +1,4 @@
-//! Nodes: the lease of one, and the task that recovers the sessions of others.
+//! Nodes: the lease of a node, and the task that recovers the sessions of dead nodes.
 
 pub(crate) mod lease;
 pub(crate) mod recoverer;

@@ -16,10 +16,10 @@ use crate::nodes::lease::{Lease, LeaseState, Standing};
 use crate::store::meter;
 use crate::store::node_registry::NodeRegistry;
 
-/// A task that watches the leases of all nodes, and takes over the sessions of those whose lease ran out, for the node
-/// of a lease: a batch after the other until none is left, then again after a while. It ends with [`stop`](Self::stop),
-/// when this handle is dropped, or when that lease is lost. What is left is found again by any other: nothing of its
-/// progress is kept but in the store. Any number of processes may have one.
+/// A task that takes over the sessions of nodes whose leases have run out, for the node of its own lease. It works
+/// batch by batch until none is left, and starts again after a pause. It ends with [`stop`](Self::stop), when this
+/// handle is dropped, or when its own lease is lost. Any other recoverer then finds the rest, because all progress is
+/// in the store. Any number of processes may have one.
 #[must_use = "the recoverer ends when its handle is dropped"]
 pub struct Recoverer {
     sweeper: Sweeper,
@@ -35,19 +35,21 @@ struct Counters {
     passed_over: AtomicU64,
 }
 
-/// What a recoverer did so far.
+/// The counts of a recoverer so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecovererStats {
-    /// How often it looked for dead nodes and went through all that it found.
+    /// How many sweeps through all dead nodes it finished.
     pub sweeps: u64,
-    /// How often it went through all sessions of one.
+    /// How many nodes it went through to the end.
     pub nodes: u64,
     /// How many sessions it took over.
     pub recovered: u64,
-    /// How often it met a session that stays for now: corrupt, being migrated, or changing all the time.
+    /// How often it met a session that stays for now: corrupt, frozen by a migration, or changing all the
+    /// time.
     pub left: u64,
-    /// How many sweeps failed, or passed over a node whose keys are corrupt, or a partition of one. The next one tries again.
+    /// How many sweeps failed or skipped a node with corrupt keys, or one of its partitions. The next sweep tries
+    /// again.
     pub errors: u64,
     /// How often the callback panicked.
     pub callback_panics: u64,
@@ -72,27 +74,27 @@ pub struct RecovererBuilder {
 }
 
 impl RecovererBuilder {
-    /// How long it pauses when nothing is left, within a tenth more or less so that processes do not march in step: 1 ms to
-    /// a week. Defaults to a second.
+    /// How long it pauses when nothing is left: 1 ms to a week. Each pause varies by a tenth, so that processes do not
+    /// sweep at the same moments. Defaults to a second.
     pub fn every(mut self, pause: Duration) -> Self {
         self.every = pause;
         self
     }
 
-    /// How many sessions it takes at once, 1 to 200. Defaults to 200.
+    /// How many sessions it takes per call, 1 to 200. Defaults to 200.
     pub fn batch(mut self, sessions: usize) -> Self {
         self.batch = sessions;
         self
     }
 
-    /// Is called with each session that was taken over, once. It runs in the recoverer's task, so it should hand on and
-    /// return. Defaults to nothing.
+    /// The task calls this once per session that it took over. It runs in the recoverer's task, so it should pass the
+    /// session on and return. Defaults to nothing.
     pub fn on_recovered(mut self, on_recovered: impl Fn(&RecoveredSession) + Send + Sync + 'static) -> Self {
         self.on_recovered = Callback::new(on_recovered);
         self
     }
 
-    /// Begins to recover.
+    /// Starts the task.
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is out of bounds, or that there is no Tokio runtime here.
@@ -133,7 +135,7 @@ impl Recoverer {
         }
     }
 
-    /// Lets it finish the batch it is at, hand out what that took over, and end.
+    /// Lets it finish its current batch, report the sessions, and end.
     pub async fn stop(self) -> RecovererStats {
         self.sweeper.stop().await;
         self.stats()
@@ -162,7 +164,8 @@ impl Sweep for Recovering {
             if self.is_to_end(signal) {
                 break;
             }
-            // Its own lease is lost in some partitions, and is registered anew there; or it is lost, as its task finds out.
+            // Its own lease is lost in some partitions and will be registered there again; or it is lost in all, as its
+            // task will find out.
             if node == self.identity.node() {
                 continue;
             }
@@ -171,7 +174,7 @@ impl Sweep for Recovering {
                 Err(Error::Refused(Refusal::Leased { .. })) => {}
                 // The lease is lost.
                 Err(Error::Refused(Refusal::Fenced)) => return Ok(ControlFlow::Break(())),
-                // Its keys are not ours to mend, and the others' are sound.
+                // This task does not repair keys, and the other nodes' keys are sound.
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::warn!(%error, node, "the sessions of a node cannot be recovered");
                     count(&self.counters.passed_over, 1);

@@ -1,4 +1,4 @@
-//! How a store in Redis is configured.
+//! The configuration of a store in Redis.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ use crate::stored::partitions::Partitions;
 /// The longest deadline and connect timeout.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
-/// Below that a connection would hardly be heard of in time.
+/// With a shorter one, signs of life of a connection would hardly come in time.
 const SHORTEST_STALENESS: Duration = Duration::from_millis(10);
 
 /// Configures a [`RedisStore`].
@@ -63,7 +63,7 @@ enum Source {
     Manager(Arc<dyn Manager>),
 }
 
-/// Without the URL and the client, which have the password.
+/// Hides the URL and the client, which contain the password.
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -96,28 +96,28 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// What all keys begin with: 1 to 64 bytes, no braces. Defaults to `cloakroom`.
+    /// The namespace, with which all keys begin: 1 to 64 bytes, no braces. Defaults to `cloakroom`.
     #[must_use]
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.namespace = namespace.into();
         self
     }
 
-    /// Starts only in a namespace that is there, and makes none: for a tool, whose user may mistype its name. It is there once
-    /// a store has started in it. Defaults to making it.
+    /// Starts only in a namespace that exists, and creates none: for a tool whose user may mistype the name. A
+    /// namespace exists once a store has started in it. Defaults to creating it.
     #[must_use]
     pub fn existing(mut self) -> Self {
         self.must_exist = true;
         self
     }
 
-    /// Over how many partitions the sessions of the namespace are spread, 1 to 1,024. It is fixed when the namespace is made,
-    /// and a store of another number does not start in it. Defaults to 1, and then any session may have any id. In a
-    /// cluster each partition is in a slot of its own, and so at any of the masters.
+    /// The number of partitions over which the namespace spreads its sessions, 1 to 1,024. It is fixed when the
+    /// namespace is created, and a store with another number does not start in it. Defaults to 1; then any session may
+    /// have any id. In a cluster each partition is in its own slot, so the masters share the partitions.
     ///
     /// With more, the id of a session with a user is in the partition of that user. The store makes such ids, also by
-    /// [`new_id`](crate::SessionStore::new_id), and refuses any other with [`Error::Invalid`]. docs/partitions.md says what
-    /// else is different.
+    /// [`new_id`](crate::SessionStore::new_id), and refuses any other with [`Error::Invalid`]. docs/partitions.md says
+    /// what else differs.
     #[must_use]
     pub fn partitions(mut self, count: u16) -> Self {
         self.partitions = count;
@@ -131,31 +131,31 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How many connections there are at most, 1 to 1,000, on a cluster to each master. Each carries any number of calls at
-    /// once. Two more may come for what is large, and those of [`durably`](RedisStore::durably). Defaults to 4.
+    /// The most connections, 1 to 1,000, on a cluster to each master. Each carries any number of calls at once. The
+    /// store may open two more for large transfers, and those of [`durably`](RedisStore::durably). Defaults to 4.
     #[must_use]
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;
         self
     }
 
-    /// How long making a connection may take. A connection that owes replies and stays silent this long is given up. 1 ms to
-    /// 1 hour. Defaults to 1 second.
+    /// How long connecting may take. The store also closes a connection that owes replies and stays silent this long. 1
+    /// ms to 1 hour. Defaults to 1 second.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long an operation may take in all: waiting for a connection, round trips, attempts. 1 ms to
-    /// 1 hour. Defaults to 2 seconds.
+    /// How long an operation may take in all: waiting for a connection, round trips, retries. 1 ms to 1
+    /// hour. Defaults to 2 seconds.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
         self
     }
 
-    /// A clock that stands in for the server's, for tests of an application, with the feature `test-util`. Defaults to none.
+    /// A clock that replaces the server's, for tests of an application, with the feature `test-util`. Defaults to none.
     #[must_use]
     #[cfg(any(test, feature = "test-util"))]
     pub fn clock(mut self, clock: TestClock) -> Self {
@@ -163,38 +163,40 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Keeps so many sessions that were read in memory, and answers [`get`](crate::SessionStore::get), and a
-    /// [`refresh`](crate::SessionStore::refresh) within the [touch interval](Rules::touch_interval), from there until the
-    /// server says that they changed. A session of 4 KiB or more counts as several; those that are read least go. Defaults to
-    /// none.
+    /// Keeps up to this many read sessions in memory, and answers [`get`](crate::SessionStore::get), and a
+    /// [`refresh`](crate::SessionStore::refresh) within the [touch interval](Rules::touch_interval), from memory
+    /// until the server reports a change. A session of 4 KiB or more counts as several; the least read are dropped.
+    /// Defaults to none.
     ///
-    /// What this process changes it sees at once. What others change, a logout, it sees as soon as the server's word of that
-    /// has come, about a millisecond; and never later than the [staleness](Self::near_cache_staleness), whatever happens
-    /// to the network, as long as there is one master. [`get_fresh`](crate::SessionStore::get_fresh) always asks.
+    /// This process sees its own changes at once. It sees changes by others, such as a logout, as soon as the server
+    /// reports them, after about a millisecond. As long as there is one master it sees them within the
+    /// [staleness](Self::near_cache_staleness), whatever happens to the network.
+    /// [`get_fresh`](crate::SessionStore::get_fresh) always asks the server.
     ///
-    /// The server has to speak RESP3: Redis 6.2.14, 7.0.9 or later, Valkey. With another the store works as without, and
-    /// says so once by `tracing`. The server remembers which sessions it has to tell of, a million keys by default
-    /// (`tracking-table-max-keys`); its user needs the commands `CLIENT TRACKING` and `CLIENT CACHING`.
+    /// The server must speak RESP3: Redis 6.2.14, 7.0.9 or later, or Valkey. With another server the store works
+    /// without the cache, and logs that once by `tracing`. The server remembers which sessions it must report, a
+    /// million keys by default (`tracking-table-max-keys`). The store's user needs the commands `CLIENT TRACKING` and
+    /// `CLIENT CACHING`.
     #[must_use]
     pub fn near_cache(mut self, sessions: usize) -> Self {
         self.near_cache = Some(sessions);
         self
     }
 
-    /// How long a session is answered from memory at most since the server was last heard of, 10 ms to 1 hour: how late a
-    /// change is seen when the network is cut. Each connection is asked for a sign of life four times as often. Defaults to
-    /// 1 second.
+    /// How long the store answers from memory at most after the last word from the server, 10 ms to 1 hour. It limits
+    /// how late this process sees a change when the network is cut. The store asks each connection for a sign of life
+    /// four times in this span. Defaults to 1 second.
     #[must_use]
     pub fn near_cache_staleness(mut self, staleness: Duration) -> Self {
         self.staleness = staleness;
         self
     }
 
-    /// Asks for the user and password at each connect: for those that change, a token of IAM or Entra. Asking and connecting
-    /// together have the [connect timeout](Self::connect_timeout). A connection that is made stays the user's it was
-    /// made for; where a service ends it when its token does, the next is made with a new one, and calls that were on
-    /// their way are sent again. Where this is set, the URL or client must name neither user nor password. Defaults to what
-    /// those say.
+    /// Asks for the user and password at each connect: for credentials that change, such as a token of IAM or Entra.
+    /// The [connect timeout](Self::connect_timeout) covers asking and connecting together. An open connection keeps its
+    /// user. If the server closes it when its token expires, the store connects with a new token and retries the calls
+    /// that were on their way. With this setting the URL or client must name neither user nor password. Defaults to the
+    /// user and password of the URL or client.
     ///
     /// ```no_run
     /// use cloakroom::{Credentials, RedisStore};
@@ -217,8 +219,9 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Whom to trust over TLS: the certificates, in PEM, of the authorities that sign the server's, a private one mostly.
-    /// Defaults to those that the platform trusts, in whose place it stands. With the feature `tls`.
+    /// The authorities to trust over TLS, as certificates in PEM: usually a private authority that signs the server's
+    /// certificate. They replace the authorities that the platform trusts, which are the default. With the feature
+    /// `tls`.
     #[must_use]
     #[cfg(feature = "tls")]
     pub fn root_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
@@ -226,8 +229,8 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The certificate by which the store shows who it is (mutual TLS), with those that lead to its authority, and its
-    /// private key; both in PEM. Defaults to none. With the feature `tls`.
+    /// The client certificate of the store for mutual TLS, with its chain, and its private key; both in PEM. Defaults
+    /// to none. With the feature `tls`.
     #[must_use]
     #[cfg(feature = "tls")]
     pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
@@ -235,29 +238,30 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects, loads the scripts, proves that the user may run all that they do, notes their contract in the namespace,
-    /// and warns (by `tracing`) of a server that may evict keys. While the server is away, loads its data or is a replica, it
-    /// tries again until the [deadline](Self::deadline).
+    /// Connects, loads the scripts, proves that the user may run all their commands, records their contract in the
+    /// namespace, and warns (by `tracing`) if the server may evict keys. While the server is away, loads its data or is
+    /// a replica, it retries until the [deadline](Self::deadline).
     ///
     /// # Errors
-    /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the server cannot be
-    /// reached in time, or does not take the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what the server's
-    /// ACL does not allow; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
+    /// [`Error::Invalid`] names what is wrong in the configuration; [`Error::NotExecuted`] when the store cannot reach
+    /// the server in time, or the server rejects the user; [`Refusal::Forbidden`](crate::Refusal::Forbidden) names what
+    /// the server's ACL forbids; [`Refusal::ServerTooOld`](crate::Refusal::ServerTooOld) names a server below 6.2;
     /// [`Refusal::Contract`](crate::Refusal::Contract) when clients of another contract work in the namespace,
     /// [`Refusal::Partitions`](crate::Refusal::Partitions) when it has another number of partitions,
     /// [`Refusal::IdScheme`](crate::Refusal::IdScheme) when it has another scheme of ids,
-    /// [`Refusal::Events`](crate::Refusal::Events) when its other clients tell events and this one does not, or the other way
-    /// round.
-    /// [`Refusal::NoNamespace`](crate::Refusal::NoNamespace) when it has to [exist](Self::existing) and does not.
+    /// [`Refusal::Events`](crate::Refusal::Events) when its other clients write events and this one does not, or the
+    /// other way round; [`Refusal::NoNamespace`](crate::Refusal::NoNamespace) when the namespace must
+    /// [exist](Self::existing) and does not.
     pub async fn build(self) -> Result<RedisStore> {
         let store = self.build_lazy()?;
         store.start().await?;
         Ok(store)
     }
 
-    /// Makes the store without contacting the server. The first call does what [`build`](Self::build) does; if that fails, the
-    /// next call tries again. So a service starts while its server is away, and a [`FallbackStore`](crate::fallback::FallbackStore) over it
-    /// does from the beginning what it does in an outage. A server that refuses the store's start refuses each call.
+    /// Builds the store without contacting the server. The first call does what [`build`](Self::build) does; if that
+    /// fails, the next call tries again. So a service can start while its server is away, and a
+    /// [`FallbackStore`](crate::fallback::FallbackStore) over this store handles that like any outage. If the server
+    /// refuses the start, each call is refused.
     ///
     /// # Errors
     /// [`Error::Invalid`] names what is wrong in the configuration, or that there is no Tokio runtime here.
@@ -315,7 +319,7 @@ impl RedisStoreBuilder {
         Ok((Servers::One(Arc::new(Node::new(None, pool))), server))
     }
 
-    /// The nodes of a cluster, of which the service named some.
+    /// The nodes of a cluster, found from those that the service named.
     fn by_cluster(
         &self,
         seeds: &[ConnectionInfo],
@@ -339,14 +343,14 @@ impl RedisStoreBuilder {
         Ok((Servers::Cluster(Cluster::new(reach, addresses)), server))
     }
 
-    /// Connections that the store makes, and the server that they lead to.
+    /// Connections that the store makes, and the name of their server.
     fn own(&self, info: ConnectionInfo, tracking: Option<Arc<Tracking>>) -> Result<(Origin, String)> {
         let dialer = self.dialer(info)?;
         let server = dialer.server();
         Ok((Origin::Dialer(dialer, tracking), server))
     }
 
-    /// The same to the master that sentinels name.
+    /// The same, to the master that sentinels name.
     fn by_sentinels(
         &self,
         sentinels: Vec<ConnectionInfo>,
@@ -359,7 +363,7 @@ impl RedisStoreBuilder {
         }
         let sentinel = |sentinel: ConnectionInfo| match sentinel.addr() {
             ConnectionAddr::TcpTls { tls_params: None, .. } => self.secured(kept_alive(sentinel)),
-            // Not over TLS, or with certificates of its own.
+            // It has no TLS, or certificates of its own.
             _ => Ok(kept_alive(sentinel)),
         };
         let sentinels = sentinels.into_iter().map(sentinel).collect::<Result<_>>()?;
@@ -374,7 +378,7 @@ impl RedisStoreBuilder {
         Ok(Dialer::new(self.secured(info)?, self.credentials.clone()))
     }
 
-    /// With the certificates of the builder.
+    /// Adds the certificates of the builder.
     #[cfg(feature = "tls")]
     fn secured(&self, info: ConnectionInfo) -> Result<ConnectionInfo> {
         tls::prepare(info, &self.certificates)
@@ -385,7 +389,7 @@ impl RedisStoreBuilder {
         Ok(info)
     }
 
-    /// What is set of how connections are made.
+    /// The name of a setting that applies only to connections that the store makes, if one is set.
     fn of_connections(&self) -> Option<&'static str> {
         let of_connections =
             [("near_cache", self.near_cache.is_some()), ("credentials", self.credentials.is_some())];
@@ -413,13 +417,13 @@ impl RedisStoreBuilder {
     }
 }
 
-/// How a server is reached as the user that is meant.
+/// The connection settings, with the right user.
 fn as_whom(info: ConnectionInfo, credentials: Option<&CredentialsSource>) -> Result<ConnectionInfo> {
     let settings = info.redis_settings();
     match (settings.username(), settings.password()) {
         (None, None) => Ok(info),
-        _ if credentials.is_some() => Err(Error::invalid("credentials", "stand in the URL or client too")),
-        // redis-rs would take the default user instead of one that has no password.
+        _ if credentials.is_some() => Err(Error::invalid("credentials", "are in the URL or client too")),
+        // redis-rs would use the default user instead of a user without a password.
         (Some(_), None) => {
             let settings = settings.clone().set_password("");
             Ok(info.set_redis_settings(settings))
@@ -429,29 +433,30 @@ fn as_whom(info: ConnectionInfo, credentials: Option<&CredentialsSource>) -> Res
 }
 
 impl RedisStore {
-    /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` with the
-    /// feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. `?protocol=resp3` is understood too;
-    /// anything else is refused. Or on the master that sentinels name:
-    /// `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, or `rediss+sentinel://` with the feature
-    /// `tls`, where user and password are the master's, and `service` is its master name. Or on a cluster, of which the URL
-    /// names some nodes: `redis+cluster://[user:password@]host[:port],host[:port]`, or `rediss+cluster://`.
+    /// Configures a store on the server of a URL: `redis://[user:password@]host[:port][/database]`, or `rediss://` with
+    /// the feature `tls`, or `redis+unix:///path[?db=database&user=user&pass=password]`. It may also have
+    /// `?protocol=resp3`; any other parameter is refused. A URL of sentinels configures a store on the master that they
+    /// name: `redis+sentinel://[user:password@]host[:port],host[:port]/service[/database]`, or `rediss+sentinel://`
+    /// with the feature `tls`. User and password are the master's, and `service` is its master name. A URL of a cluster
+    /// names some of its nodes: `redis+cluster://[user:password@]host[:port],host[:port]`, or `rediss+cluster://`.
     #[must_use]
     pub fn builder(url: impl Into<String>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Url(url.into()))
     }
 
-    /// Configures a store on a client that the service has.
+    /// Configures a store on the service's own client.
     #[must_use]
     pub fn builder_with_client(client: Client) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Client(Box::new(client)))
     }
 
-    /// Configures a store on the master with a master name, as sentinels report it, where a URL does not say all: sentinels with
-    /// a password, or certificates of their own. `server` is how the master is connected to, whatever its address: the host and port in it are not used.
-    /// The [`root_certificate`](RedisStoreBuilder::root_certificate) and the like are also those of sentinels over TLS that have none.
+    /// Configures a store on the master that sentinels report under a master name. Use it if a URL cannot say
+    /// everything, for example if sentinels have a password or certificates of their own. `server` says how to connect
+    /// to the master; its host and port are not used. The [`root_certificate`](RedisStoreBuilder::root_certificate) and
+    /// the client certificate also apply to sentinels over TLS that have none of their own.
     ///
-    /// All sentinels are asked whenever a connection is made, and every 200 ms while calls are made; the newest master counts
-    /// that any of them names. So a switch is followed without a restart. (redis-rs's own client takes the word of the first
+    /// The store asks all sentinels at each connect, and every 200 ms while calls are made, and takes the newest master
+    /// that any of them names. So it follows a failover without a restart. (redis-rs's own client believes the first
     /// sentinel that answers.)
     ///
     /// ```no_run
@@ -479,21 +484,22 @@ impl RedisStore {
         })
     }
 
-    /// Configures a store on a Redis Cluster, where a URL does not say all. Any nodes of it will do, of which one has to answer;
-    /// the user, password and certificates of the first are those for all.
+    /// Configures a store on a Redis Cluster, if a URL cannot say everything. Name any of its nodes; one of them must
+    /// answer. The user, password and certificates of the first node apply to all.
     ///
-    /// Each partition of the namespace is at the master that owns its slot, with one partition all of it is at one. The
-    /// store reads which master that is from the nodes, again when one of them sends a call on, and every 30 seconds. It sends
-    /// to masters alone, each with a pool of its own.
+    /// The master that owns a partition's slot has the partition; with one partition, one master has everything. The
+    /// store reads the owners of slots from the nodes: at the start, when a node redirects a call, and every 30
+    /// seconds. It sends calls only to masters, with one pool per master.
     #[must_use]
     pub fn builder_with_cluster(seeds: impl IntoIterator<Item = ConnectionInfo>) -> RedisStoreBuilder {
         RedisStoreBuilder::new(Source::Cluster { seeds: seeds.into_iter().collect() })
     }
 
     /// Configures a store on connections that the service makes. The store calls only
-    /// [`connect`](bb8::ManageConnection::connect) of the manager; it checks and replaces connections itself. A near cache,
-    /// credentials and certificates are for connections that the store makes, and are refused here. A pool of the service's
-    /// own would not do: nobody could see in time that one of its connections leads to a server that is no longer the master.
+    /// [`connect`](bb8::ManageConnection::connect) of the manager; it checks and replaces connections itself. It
+    /// refuses the settings for a near cache, credentials and certificates here, because they apply only to connections
+    /// that it makes. The store does not take a pool of the service: it could not see in time that one of its
+    /// connections leads to a server that is no longer the master.
     #[must_use]
     pub fn builder_with_manager<M>(manager: M) -> RedisStoreBuilder
     where

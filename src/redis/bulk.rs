@@ -1,5 +1,5 @@
-//! Bulk work: the beginnings of many sessions' records read in one round trip, then one script with all their keys
-//! declared. Ids and names stay the bytes that the server has, which need be no texts, until they are told.
+//! Bulk work: one round trip reads the beginnings of many sessions' records, then one script declares all their
+//! keys. Ids and names stay bytes, which may not be valid text, until they are returned.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use crate::redis::stored_id::{StoredId, told, told_name};
 use crate::stored::partitions::Partition;
 use crate::stored::record::{Head, Record};
 
-/// How long what is corrupt is kept aside: a week.
+/// How long corrupt data stays set aside: a week.
 pub(crate) const KEPT_ASIDE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How many bytes of sessions are read at once, but for one that is larger by itself.
+/// How many bytes of sessions one read takes, except that a single session may be larger.
 pub(crate) const BYTES_PER_READ: usize = 2 * 1024 * 1024;
 
-/// A session to work on, and where it was indexed when its record was read.
+/// A session to work on, and its index fields when its record was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Candidate {
     pub(crate) id: StoredId,
@@ -44,30 +44,30 @@ impl Candidate {
         told_name(&self.index_fields.connection)
     }
 
-    /// As it is told, if its id is a text.
+    /// The removed session for the caller, if its id is valid text.
     fn removed(&self) -> Option<Removed> {
         Some(removed_of(told(&self.id)?, &self.index_fields))
     }
 }
 
-/// A session that was removed, by what was declared of it. A name that is no text is not told.
+/// A removed session, made from its declared fields. A name that is not valid text is left out.
 pub(crate) fn removed_of(id: SessionId, had: &IndexFields<Vec<u8>>) -> Removed {
     let [user, connection, node] = [&had.user, &had.connection, &had.node].map(|name| told_name(name));
     Removed { id, user, connection, node }
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(crate) struct BatchResult<T> {
     pub(crate) removed: Vec<T>,
-    /// How many more were removed that cannot be told: an id, a name or an entry is no text.
+    /// How many more were removed that cannot be returned: an id, a name or an entry is not valid text.
     pub(crate) unreadable: u64,
-    /// Changed between the reading and the script: to be tried again.
+    /// Sessions that changed between the read and the script: try them again.
     pub(crate) stale: Vec<StoredId>,
     pub(crate) corrupt: Vec<StoredId>,
     /// Entries of the expiry index without a session.
     pub(crate) dropped: u64,
-    /// How many at the end were not looked at, because those before were large: to be tried again.
+    /// How many at the end were not looked at, because earlier ones were large: try them again.
     pub(crate) left: usize,
 }
 
@@ -78,14 +78,15 @@ impl<T> Default for BatchResult<T> {
     }
 }
 
-/// Reads where sessions are indexed. What has no record of a session is indexed nowhere that we know.
+/// Reads the index fields of sessions. Without a session's record, none are known.
 pub(crate) async fn candidates(call: &Call, ids: Vec<StoredId>) -> Result<Vec<Candidate>> {
     let heads = heads(call, &ids).await?;
     let found = ids.into_iter().zip(heads);
     Ok(found.map(|(id, bytes)| Candidate::of(id, Head::decode(&bytes).unwrap_or_default())).collect())
 }
 
-/// The beginnings of records; of what is absent or of a foreign type, which the script finds out, nothing.
+/// The beginnings of records. They are empty for keys that are absent or of a foreign type; the script
+/// finds that out.
 async fn heads(call: &Call, ids: &[StoredId]) -> Result<Vec<Vec<u8>>> {
     let mut pipeline = Pipeline::with_capacity(ids.len());
     for id in ids {
@@ -94,7 +95,7 @@ async fn heads(call: &Call, ids: &[StoredId]) -> Result<Vec<Vec<u8>>> {
     call.read_strings(pipeline).await
 }
 
-/// A page of the expiry index: what expired before a time, `None` for now, and when.
+/// A page of the expiry index: the sessions that expired before a time (`None` for now), and when.
 pub(crate) async fn expired(
     call: &Call,
     before: Option<u64>,
@@ -111,14 +112,14 @@ pub(crate) async fn expired(
     Ok(page)
 }
 
-/// Asks what has expired first in a partition.
+/// Asks when the first session of a partition expired.
 pub(crate) fn ask_first_expired(call: &Call, partition: Partition) -> Cmd {
     let mut cmd = call.evalsha(&script::EXPIRED, &[call.partitions().keys(partition).expiry()]);
     cmd.arg("").arg(0).arg(1);
     cmd
 }
 
-/// Since when something has expired there, if anything has.
+/// When the first session expired, if any has.
 pub(crate) fn first_expired(reply: Reply) -> Result<Option<u64>> {
     let mut reply = reply.expect_ok()?;
     if reply.is_empty() {
@@ -128,7 +129,7 @@ pub(crate) fn first_expired(reply: Reply) -> Result<Option<u64>> {
     reply.number().map(Some)
 }
 
-/// A session that has expired, with its whole record, which does not change any more.
+/// An expired session, with its whole record, which can no longer change.
 struct Expired {
     candidate: Candidate,
     record: Vec<u8>,
@@ -143,7 +144,7 @@ impl Expired {
     }
 }
 
-/// Reads the records of sessions, of as many as may be read at once.
+/// Reads the records of as many sessions as one read may take.
 async fn records(call: &Call, ids: &[StoredId]) -> Result<Vec<Expired>> {
     let mut records = heads(call, ids).await?;
     let (mut total, mut count, mut large) = (0, 0, Vec::new());
@@ -172,7 +173,7 @@ async fn records(call: &Call, ids: &[StoredId]) -> Result<Vec<Expired>> {
     Ok(expired.collect())
 }
 
-/// Removes those that have expired. One that lives again survives.
+/// Removes expired sessions. A session that was extended meanwhile survives.
 pub(crate) async fn reap(call: &Call, ids: &[StoredId]) -> Result<BatchResult<Session>> {
     let mut expired = records(call, ids).await?;
     let mut keys = vec![call.keys().expiry()];
@@ -225,7 +226,7 @@ pub(crate) async fn remove(
     Ok(BatchResult { left, ..removed })
 }
 
-/// The removed sessions that a script names, with what was declared of them; those that can be told.
+/// The removed sessions that a script names, with their declared fields, if they are valid text.
 pub(crate) fn removed(candidates: &[Candidate], ids: Vec<StoredId>) -> Result<Vec<Removed>> {
     let told = ids.iter().map(|id| Ok(named(candidates, id)?.removed()));
     Ok(told.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())

@@ -1,4 +1,4 @@
-//! Many sessions made at once, each answered as if it came alone.
+//! Makes many sessions at once, each with the answer that it would get alone.
 
 use std::sync::Arc;
 
@@ -12,12 +12,13 @@ use crate::redis::store::RedisStore;
 use crate::store::join::{PendingCall, join};
 use crate::stored::partitions::Partition;
 
-/// An answer, and where the caller named the session.
+/// An answer, with the session's position in the call.
 type Placed = (usize, Result<Created>);
 
 impl RedisStore {
-    /// Makes sessions by a script for each batch, which is of one partition. What the script leaves is created alone, and so is a session that the
-    /// script knows nothing of: a user's with a limit, one with a lifetime of its own, or one that a node makes under its lease.
+    /// Makes sessions by one script per batch of one partition. The sessions that the script leaves are created alone.
+    /// So are sessions that the script cannot make: those of a user with a limit, those with a lifetime of their own,
+    /// and those that a node makes under its lease.
     pub(crate) async fn make_many(&self, new: Vec<NewSession>) -> Vec<Result<Created>> {
         let (rules, partitions) = (&self.config().rules, self.partitions());
         let call = self.operation_id.unwrap_or_else(OperationId::random);
@@ -76,8 +77,8 @@ impl RedisStore {
         }
     }
 
-    /// Creates sessions together, but those of a user one after the other, in order: which of them a limit refuses or
-    /// evicts is no matter of luck.
+    /// Creates sessions together, but those of one user one after the other, in order. So the limit's choice of which
+    /// to refuse or evict does not depend on luck.
     async fn make_alone(&self, members: Vec<BatchMember>) -> Vec<Placed> {
         let mut queues: Vec<Vec<BatchMember>> = Vec::new();
         let mut queue_of: HashMap<String, usize> = HashMap::new();

@@ -1,4 +1,4 @@
-//! One call of a store: what it goes by, its deadline, its operation id, and the one loop that sends again.
+//! One call of a store: its settings, its deadline, its operation id, and the only loop that retries.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -32,23 +32,24 @@ use crate::store::outcome::Outcome;
 use crate::stored::keys::Keys;
 use crate::stored::partitions::{Partition, Partitions};
 
-/// What was read: the server's time, the bytes, and where the server tells of their next change.
+/// The result of a read: the server's time, the bytes, and the connection on which the server will report
+/// their next change.
 type TrackedRead = (u64, Vec<u8>, Option<Arc<Tracked>>);
 
-/// Sessions of up to so many bytes, as large as they get by default, are read at once.
+/// Sessions of up to this size, the default limit, are read in one piece.
 const USUAL_BYTES: usize = 256 * 1024;
 
-/// How often one call is sent at most, when its connection breaks under it. It is safe, so the deadline is what ends
-/// it; but a call that has seen so many connections break is more likely to be the reason.
+/// How often one call is sent at most when its connections break. Retrying is safe, so normally the deadline ends
+/// it. But a call under which so many connections broke is probably the cause itself.
 const ATTEMPTS: u32 = 10;
 
 const NO_REPLY: &str = "no reply before the deadline";
 
-/// How often a call begins anew because four others changed its session since it began.
+/// How often a call starts over because four other changes of its session came since it began.
 const BEGINNINGS: u32 = 32;
 
-/// What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and a
-/// first attempt that comes late would be executed then.
+/// The answers that prove that an ambiguous call has happened, or can no longer happen. Other refusals may change, and
+/// then a late first attempt would still be executed.
 const PROOFS: [&str; 9] =
     ["ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"];
 
@@ -57,21 +58,21 @@ const PROOFS: [&str; 9] =
 pub(crate) struct Call {
     config: Arc<StoreConfig>,
     sender: Arc<Sender>,
-    /// Made when it is needed: a call that only reads has no use for one, and randomness is a system call.
+    /// Made when needed: a call that only reads needs none, and randomness takes a system call.
     id: OnceLock<OperationId>,
     /// The node that makes the call as the owner of what it writes.
     identity: Option<NodeIdentity>,
     history: History,
-    /// Whether it changes anything.
+    /// Whether the call changes anything.
     is_change: AtomicBool,
-    /// Whether what it does is noted in a session, so that it may be asked for.
+    /// Whether a session records the call's operation id, so that a repeat can find it.
     is_noted: AtomicBool,
     deadline: Instant,
     round_trips: AtomicU32,
-    /// How often something was sent that may have been sent before.
+    /// How many retries were sent.
     attempts: AtomicU32,
     span: CallSpan,
-    /// Where it works, once that is known: a call is in one partition.
+    /// The partition of the call, once it is known. A call is in one partition.
     partition: OnceLock<Partition>,
 }
 
@@ -105,7 +106,7 @@ impl Call {
         }
     }
 
-    /// The same, and it ends no later than that.
+    /// The same call with an earlier deadline.
     pub(crate) fn by(self, deadline: Instant) -> Self {
         Self { deadline: self.deadline.min(deadline), ..self }
     }
@@ -114,7 +115,7 @@ impl Call {
         *self.id.get_or_init(OperationId::random)
     }
 
-    /// The arguments of a script that notes the call: its operation id and its bound.
+    /// Adds the arguments of a script that records the call: its operation id and its bound.
     pub(crate) fn operation_arguments(&self, cmd: &mut Cmd) {
         cmd.arg(self.id().as_bytes());
         self.bound_argument(cmd);
@@ -124,17 +125,17 @@ impl Call {
         cmd.arg(self.history.bound().map(|bound| bound.to_string()).unwrap_or_default());
     }
 
-    /// An id of a part of the call. If that may have happened, the part may have.
+    /// The operation id for a part of the call. If the call may have happened, so may the part.
     pub(crate) fn id_of_part(&self, id: OperationId) -> OperationId {
         if self.history.doubt().is_some() { id.of_a_repeat() } else { id }
     }
 
-    /// Why an attempt may have happened, if one may.
+    /// Why an earlier attempt may have happened, if it may.
     pub(crate) fn doubt(&self) -> Option<Cause> {
         self.history.doubt()
     }
 
-    /// Whether all attempts under its operation id are its own.
+    /// Whether this call made all attempts under its operation id.
     pub(crate) fn is_the_only_one(&self) -> bool {
         self.history.is_of_own_id()
     }
@@ -150,18 +151,18 @@ impl Call {
         self.identity.as_ref()
     }
 
-    /// The lease that the call on a session has to be made under, if it has to.
+    /// The key of the lease under which the call must be made, if any.
     pub(crate) fn fence_key(&self, record_key: &[u8]) -> Vec<u8> {
         self.keys().fence(record_key, self.identity().map_or("", NodeIdentity::node))
     }
 
-    /// The two arguments by which a script notes a use.
+    /// Adds the two arguments by which a script records a use.
     pub(crate) fn use_arguments(&self, cmd: &mut Cmd) {
         let rules = self.rules();
         cmd.arg(rules.threshold_thousandths()).arg(ms(rules.touch_interval));
     }
 
-    /// The two arguments that name it.
+    /// Adds the two arguments that name the lease.
     pub(crate) fn fence_arguments(&self, cmd: &mut Cmd) {
         match self.identity() {
             Some(identity) => cmd.arg(identity.node()).arg(&self.lease_of(identity)),
@@ -174,7 +175,8 @@ impl Call {
         self.partitions().lease_of(identity, self.partition())
     }
 
-    /// Notes which session it is about, by a hash: ids are secrets. One that knew no partition yet is in the session's.
+    /// Records the session of the call in its span, as a hash, because ids are secrets. If the call has no partition
+    /// yet, it gets the session's.
     pub(crate) fn about(&self, session: &SessionId) {
         self.partition.get_or_init(|| self.partitions().of(session.as_str()));
         if !self.span.span.is_disabled() {
@@ -186,25 +188,25 @@ impl Call {
         &self.config.partitions
     }
 
-    /// Says in which partition it is.
+    /// Sets the partition of the call.
     pub(crate) fn enter(&self, partition: Partition) {
         let entered = *self.partition.get_or_init(|| partition);
         debug_assert_eq!(entered, partition, "a call is in one partition");
     }
 
-    /// That of the session, user or walk that it is about.
+    /// The partition of the session, user or walk of the call.
     pub(crate) fn partition(&self) -> Partition {
         let partition = self.partition.get().copied();
         debug_assert!(partition.is_some() || self.partitions().is_one(), "a call that knows no partition");
         partition.unwrap_or_default()
     }
 
-    /// Whether a session with an id is in its partition.
+    /// Whether an id is in the call's partition.
     pub(crate) fn is_near(&self, id: &SessionId) -> bool {
         self.partitions().of(id.as_str()) == self.partition()
     }
 
-    /// Those of its partition.
+    /// The keys of its partition.
     pub(crate) fn keys(&self) -> &Keys {
         self.partitions().keys(self.partition())
     }
@@ -238,8 +240,8 @@ impl Call {
         }
     }
 
-    /// It is to change something: what reads first says so before, for if a call under its operation id may have happened
-    /// already, a server that cannot be asked proves nothing.
+    /// Records that the call will change something. A call that reads first must say so before: if an earlier call
+    /// under its operation id may have happened, a server that does not answer proves nothing.
     pub(crate) fn changes(&self) {
         self.is_change.store(true, Ordering::Relaxed);
     }
@@ -248,7 +250,7 @@ impl Call {
         self.round_trips.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Runs the body of the call in its span, and notes how it went.
+    /// Runs the body of the call in its span, and records how it went.
     pub(crate) async fn observe<T>(
         &self,
         body: impl Future<Output = Result<T>>,
@@ -279,8 +281,9 @@ impl Call {
         cmd
     }
 
-    /// The same of a script that tells events, if the namespace has some: with the stream of the partition, the expiry index,
-    /// which lives as long, and the streams of nodes, in the order in which the script takes their indexes. The caller ends with `events_argument`.
+    /// The same for a script that writes events, if the namespace has events. It adds the keys of the partition's
+    /// stream, of the expiry index, whose TTL the stream copies, and of the nodes' streams, in the order in which the
+    /// script takes their indexes. The caller ends with `events_argument`.
     pub(crate) fn evalsha_telling<'k, T: AsRef<[u8]>>(
         &self,
         script: &Script,
@@ -300,17 +303,17 @@ impl Call {
         self.evalsha_of(script, &names)
     }
 
-    /// The last argument of a script that tells events: how many a stream keeps.
+    /// Adds the last argument of a script that writes events: how many a stream keeps.
     pub(crate) fn events_argument(&self, cmd: &mut Cmd) {
         if self.rules().events > 0 {
             cmd.arg(self.rules().events);
         }
     }
 
-    /// Runs a script. Each attempt makes its command anew, for it carries a bound.
+    /// Runs a script. Each attempt builds its command again, because the command carries a bound.
     ///
-    /// What it may change is not answered from memory any more: neither what is kept when it is sent, nor what a read brings
-    /// that began before the reply was here.
+    /// The near cache forgets the sessions that the script may change: those that it has when the script is sent, and
+    /// those from reads that began before the reply came.
     pub(crate) async fn run(&self, script: &'static Script, cmd: impl Fn() -> Cmd) -> Result<Reply> {
         let near_cache = self.near_cache().filter(|_| script.effect != Effect::Reads);
         let Some(near_cache) = near_cache else {
@@ -364,7 +367,7 @@ impl Call {
         Err(Error::obstacle(Obstacle::Contended, None))
     }
 
-    /// Runs a script that may run any number of times with each of some arguments, in one round trip.
+    /// Runs a repeatable script once per set of arguments, in one round trip.
     pub(crate) async fn run_each(&self, script: &'static Script, cmds: &[Cmd]) -> Result<Vec<Reply>> {
         if script.effect != Effect::Reads {
             self.changes();
@@ -383,12 +386,12 @@ impl Call {
         self.deliver(Work::Read(what), send).await
     }
 
-    /// How many servers there are that have keys.
+    /// How many servers have keys.
     pub(crate) fn servers(&self) -> usize {
         self.sender.servers().count()
     }
 
-    /// Sends a command that reads at one of the servers. `None`: there is none of that number.
+    /// Sends a reading command to one of the servers, by its number. `None`: there is no such server.
     pub(crate) async fn read_at(&self, nth: usize, cmd: &Cmd) -> Result<Option<Value>> {
         let send = || async {
             self.count_round_trip();
@@ -397,8 +400,9 @@ impl Call {
         self.deliver(Work::Read("keys"), send).await
     }
 
-    /// What commands that only read answer at one instant: the time first, then the commands. `None`: the server refuses that.
-    /// It does so where a key is of a foreign type, and where its memory is full, though it would run each by itself.
+    /// The answers of reading commands at one instant: the time first, then those of the commands. `None`: the server
+    /// refuses the transaction. It does so if a key has a foreign type, or if its memory is full, although it would run
+    /// each command alone.
     ///
     /// Atomicity: one transaction (MULTI, EXEC).
     pub(crate) async fn read_at_once(&self, cmds: Vec<Cmd>) -> Result<Option<(u64, VecDeque<Value>)>> {
@@ -407,7 +411,7 @@ impl Call {
             self.count_round_trip();
             match self.sender.transaction(&cmds, self.deadline).await {
                 Delivery::Refused(error) => {
-                    tracing::debug!(%error, "a script reads what the server does not read in a transaction");
+                    tracing::debug!(%error, "the server refused a read in a transaction; a script reads instead");
                     Delivery::Answered(None)
                 }
                 delivery => delivery.map(Some),
@@ -424,7 +428,7 @@ impl Call {
         Ok(Some((self.now(time_ms)?, replies)))
     }
 
-    /// Sends commands that each read a string: nothing where there is none, or a foreign type.
+    /// Sends commands that each read a string: empty if there is none, or if the type is foreign.
     pub(crate) async fn read_strings(&self, pipeline: Pipeline) -> Result<Vec<Vec<u8>>> {
         let string = |value| match value {
             Some(Value::BulkString(bytes)) => bytes,
@@ -433,7 +437,7 @@ impl Call {
         Ok(self.read_any(pipeline).await?.into_iter().map(string).collect())
     }
 
-    /// Sends commands that each read a key. `None`: that is of a foreign type.
+    /// Sends commands that each read a key. `None`: the key has a foreign type.
     pub(crate) async fn read_any(&self, pipeline: Pipeline) -> Result<Vec<Option<Value>>> {
         if pipeline.is_empty() {
             return Ok(Vec::new());
@@ -450,7 +454,7 @@ impl Call {
         self.deliver(Work::Read("record"), send).await?.into_iter().map(known).collect()
     }
 
-    /// What is stored under the key `what`, if anything is, and the time at which it was.
+    /// The value under the key `what`, if there is one, and the time of the read.
     pub(crate) async fn read_string(
         &self,
         key: &[u8],
@@ -461,10 +465,11 @@ impl Call {
         Ok(read.map(|(now, bytes, _)| (now, bytes)))
     }
 
-    /// The record of a session, or a part of it, and where the server tells of its next change, if it was asked to.
+    /// The record of a session, or a part of it, and the connection on which the server will report its next
+    /// change, if it was asked to.
     ///
-    /// Where sessions may be large, no more of one is read at first than goes with others. What has more is then read whole,
-    /// by itself.
+    /// If sessions may be large, the first read takes only as much as fits among other calls. A larger record is then
+    /// read whole, by a read of its own.
     pub(crate) async fn read_record(&self, key: &[u8], part: Part) -> Result<Option<TrackedRead>> {
         if self.rules().get_session_bytes() <= USUAL_BYTES {
             return self.read_and_track(key, part, "record").await;
@@ -495,8 +500,8 @@ impl Call {
         }
     }
 
-    /// Sends until there is an answer: again when the connection breaks, as often as the effect of a second execution
-    /// allows, until the deadline. What was lost once may have happened, whatever becomes of a later attempt.
+    /// Sends until there is an answer or the deadline passes. It retries when the connection breaks, as far as a
+    /// second execution is safe. A lost attempt may have happened, whatever becomes of a later one.
     async fn deliver<T, F>(&self, work: Work, send: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = Delivery<T>>,
@@ -513,7 +518,7 @@ impl Call {
             let failure = match send().await {
                 Delivery::Answered(answer) => return Ok(answer),
                 Delivery::Late => return Err(self.no_answer(effect, Obstacle::Deadline, cause(NO_REPLY))),
-                // Not executed. The next connection is one to the master, or there is none.
+                // Not executed. The next connection leads to the master, or there is none.
                 Delivery::Refused(error) if is_of_a_replica(&error) => {
                     refused = Some(self.refused(error, work));
                     continue;
@@ -543,14 +548,15 @@ impl Call {
         })
     }
 
-    /// A call that is sent a second time waits until nobody takes that for the first.
+    /// Before a retry, waits long enough that no script takes the retry for a first attempt.
     async fn wait_until_alone(&self) {
         if let Some(not_before) = self.history.not_before() {
             tokio::time::sleep_until(self.deadline.min(not_before.into())).await;
         }
     }
 
-    /// An error of a call, unless that may have happened and the error does not prove that it did not.
+    /// Returns the error of a call; but if the call may have happened and the error does not prove
+    /// otherwise, the error is ambiguous.
     fn unless_in_doubt(&self, error: Error) -> Error {
         let leaves_doubt = match &error {
             Error::NotExecuted { .. } => self.is_change.load(Ordering::Relaxed),
@@ -578,7 +584,7 @@ impl Call {
         }
     }
 
-    /// What an error of the server makes of a call.
+    /// Maps an error of the server to the error of the call.
     fn refused(&self, error: RedisError, work: Work) -> Error {
         let effect = work.effect();
         if effect == Effect::Reads && server_code(&error).as_deref() == Some("WRONGTYPE") {
@@ -593,16 +599,16 @@ impl Call {
     }
 }
 
-/// Whether a server says that it takes no writes since it is not the master.
+/// Whether a server refuses writes because it is not the master.
 fn is_of_a_replica(error: &RedisError) -> bool {
     matches!(server_code(error).as_deref(), Some(NOT_THE_MASTER | "MASTERDOWN"))
 }
 
-/// What is sent.
+/// The kind of what is sent.
 #[derive(Clone, Copy)]
 enum Work {
     Script(&'static Script),
-    /// Commands that only read a key, by what it is.
+    /// Commands that only read a key, with the key's role.
     Read(&'static str),
 }
 

@@ -5,15 +5,15 @@ use redis::ConnectionInfo;
 use crate::model::{Error, Result};
 use crate::redis::hosts_url::HostsUrl;
 
-/// Where nodes listen if the URL does not say.
+/// The port of nodes if the URL has none.
 const PORT: u16 = 6379;
 
-const FORM: &str = "is no redis+cluster://[user:password@]host[:port],host[:port], nor, with the feature `tls`, a rediss+cluster:// URL";
+const FORM: &str = "must be redis+cluster://[user:password@]host[:port],host[:port], or rediss+cluster:// with the feature `tls`";
 
-/// The nodes that a URL names. `None`: it is none of a cluster.
+/// The nodes that a URL names. `None`: it is not a URL of a cluster.
 pub(crate) fn parse(url: &str) -> Option<Result<Vec<ConnectionInfo>>> {
     let url = HostsUrl::parse(url, "cluster")?;
-    // Without the URL, which may have a password.
+    // The error does not quote the URL, which may hold a password.
     Some(read(url).ok_or_else(|| Error::invalid("url", FORM)))
 }
 

@@ -1,4 +1,4 @@
-//! What all calls of a store go by.
+//! The settings of all calls of a store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use crate::redis::near_cache::NearCache;
 use crate::redis::startup::Startup;
 use crate::stored::partitions::Partitions;
 
-/// What all calls of a Redis store share.
+/// The settings that all calls of a Redis store share.
 #[derive(Debug)]
 pub(crate) struct StoreConfig {
-    /// The server, as errors name it.
+    /// The server's name in errors.
     pub(crate) server: Arc<str>,
     pub(crate) partitions: Arc<Partitions>,
     pub(crate) rules: Rules,

@@ -1,7 +1,6 @@
-//! The contract that the clients of a namespace share: what the scripts take, answer and store. Its number is noted in
-//! the namespace, so that a client of an older one is told before it works by rules that no longer hold; and so are the
-//! number of partitions and the scheme of ids, which no client may take for another, and whether events are told, which all
-//! clients do or none.
+//! The contract that the clients of a namespace share: what the scripts take, answer and store. The namespace records
+//! its number, so that an older client stops before it works by rules that no longer hold. It also records the number
+//! of partitions, the scheme of ids and whether it has events: all clients must agree on them.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,22 +15,22 @@ use crate::redis::transport::server_error::server_code;
 use crate::stored::keys::Keys;
 use crate::stored::partitions::{MOST, Partition, Partitions};
 
-/// The contract of these scripts, as `lua/bundle.json` has it. It is the first: where one before it is noted that is
-/// accepted, a later one raises the note when it starts, as the clients in other languages do.
+/// The contract of these scripts, as `lua/bundle.json` has it. It is the first. A later one, when it starts, will
+/// raise the recorded number if it accepts that, as the clients in other languages do.
 const CONTRACT: u64 = 1;
 
-/// The contracts that may be noted in a namespace in which a store starts.
+/// The contracts of namespaces in which a store may start.
 const ACCEPTS: [u64; 1] = [CONTRACT];
 
-/// How long the note stays after a client's start: as long as a session may live unused.
+/// How long the note lasts after a client's start: as long as a session may live unused.
 const KEPT: Duration = LONGEST_DURATION;
 
-/// Asks for the contract that is noted.
+/// Asks for the recorded contract.
 pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("GET").arg(keys.contract());
 }
 
-/// Refuses a namespace in which none is noted.
+/// Refuses a namespace that has recorded no contract.
 pub(crate) async fn require(sender: &Sender, partitions: &Partitions, until: Instant) -> Result<()> {
     let mut question = Pipeline::with_capacity(1);
     ask(&mut question, partitions.keys(partitions.first()));
@@ -41,7 +40,8 @@ pub(crate) async fn require(sender: &Sender, partitions: &Partitions, until: Ins
     }
 }
 
-/// Whether one is noted in any of some partitions. It is that of all, and refused as that.
+/// Whether any of these partitions has recorded a contract. It counts for all partitions, and a wrong one
+/// is refused.
 pub(crate) async fn is_noted(
     sender: &Sender,
     partitions: &Partitions,
@@ -61,7 +61,7 @@ pub(crate) async fn is_noted(
     Ok(is_noted)
 }
 
-/// What came back of each command.
+/// The result of each command.
 fn results(replies: Vec<Value>) -> impl Iterator<Item = RedisResult<Value>> {
     replies.into_iter().map(|reply| match reply {
         Value::ServerError(error) => Err(error.into()),
@@ -69,14 +69,14 @@ fn results(replies: Vec<Value>) -> impl Iterator<Item = RedisResult<Value>> {
     })
 }
 
-/// The contract that is noted.
+/// The recorded contract.
 pub(crate) fn number(noted: &Value) -> Option<u64> {
     let Value::BulkString(bytes) = noted else { return None };
     digits(std::str::from_utf8(bytes).ok()?.split(' ').next()?)
 }
 
-/// Refuses to work where one is noted that is not accepted, another number of partitions or scheme of ids, or otherwise
-/// whether there are events.
+/// Refuses a recorded contract that is not accepted, another number of partitions, another scheme of ids, or another
+/// setting of events.
 pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Result<()> {
     match noted {
         Ok(Value::Nil) => Ok(()),
@@ -87,11 +87,10 @@ pub(crate) fn judge(noted: RedisResult<Value>, partitions: &Partitions) -> Resul
     }
 }
 
-/// Notes the contract where none is, and keeps the note for another while, in some partitions: those of servers that are
-/// there.
+/// Records the contract if none is recorded, and extends the note's TTL, in the partitions of servers that answer.
 ///
-/// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition of the tag 0 comes
-/// first, which namespaces of all numbers have: who is refused there has noted nothing anywhere.
+/// Atomicity: of two clients that start at once, one writes and both read what it wrote. The partition with the tag 0
+/// comes first, because every namespace has it: a client that is refused there has written nothing elsewhere.
 pub(crate) async fn note(
     sender: &Sender,
     partitions: &Partitions,
@@ -109,7 +108,7 @@ pub(crate) async fn note(
     unless_away(note_in(sender, partitions, &others, until).await).map(drop)
 }
 
-/// A node of a cluster that is away keeps nobody from the others. `None`: it is away.
+/// A node of a cluster that is away must not block the others. `None`: it is away.
 pub(crate) fn unless_away<T>(prepared: Result<T>) -> Result<Option<T>> {
     match prepared {
         Err(error) if error.is_transient() => {
@@ -143,7 +142,7 @@ async fn note_in(
         if !is_noted {
             not_noted(set);
         } else if let Err(error) = renewed {
-            tracing::debug!(%error, "the contract's note cannot be renewed");
+            tracing::debug!(%error, "the note of the contract could not be renewed");
         }
     }
     Ok(())
@@ -157,8 +156,8 @@ fn keep(pipeline: &mut Pipeline, keys: &Keys) {
     pipeline.cmd("PEXPIRE").arg(keys.contract()).arg(ms(KEPT));
 }
 
-/// A write that changes nothing: the note is kept for another while, and replicas are told so. The last of its replies is 1
-/// if it was one: it is none where memory is full and the note was lost.
+/// A write that changes no data: it extends the note's TTL, also on replicas. The last of its replies is 1 if it wrote.
+/// It did not if memory is full and the note was lost.
 pub(crate) fn write(partitions: &Partitions) -> Pipeline {
     let (mut pipeline, keys) = (Pipeline::with_capacity(3), partitions.keys(partitions.first()));
     set(&mut pipeline, keys, partitions);
@@ -166,8 +165,9 @@ pub(crate) fn write(partitions: &Partitions) -> Pipeline {
     pipeline
 }
 
-/// What is noted: the contract, then the number of partitions, the scheme of ids and how many events are kept, as far as they
-/// are not the default. Who makes the namespace says how many for clients that are not told; another number does no harm.
+/// The note: the contract, then the number of partitions, the scheme of ids and how many events are kept, as far as
+/// they differ from the defaults. The client that makes the namespace sets the number of events for clients without
+/// one; a different number does no harm.
 fn noted_for(partitions: &Partitions) -> String {
     let (count, scheme, events) = (partitions.count(), partitions.id_scheme(), partitions.events());
     let scheme = Some(scheme).filter(|scheme| *scheme != IdScheme::Uuid).map(IdScheme::word);
@@ -178,14 +178,15 @@ fn noted_for(partitions: &Partitions) -> String {
     words.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
-/// A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
+/// A server that takes no writes, because its memory is full or it is a replica, still serves reads and
+/// logouts.
 fn not_noted(set: RedisResult<Value>) {
     if let Err(error) = set {
-        tracing::warn!(%error, "the contract cannot be noted: a client of a later one would not know of this one");
+        tracing::warn!(%error, "the contract could not be recorded: a later client would not know of this one");
     }
 }
 
-/// A number that is written as all clients write one: `parse` alone would take a sign.
+/// Reads a number as all clients write it: `parse` alone would accept a sign.
 fn digits<T: FromStr>(word: &str) -> Option<T> {
     word.bytes().all(|byte| byte.is_ascii_digit()).then(|| word.parse().ok())?
 }

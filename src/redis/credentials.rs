@@ -1,11 +1,12 @@
-//! As whom a store connects, where that changes while it works.
+//! The user and password of a store, if they change while it works.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-/// As whom a connection is made: what [`RedisStoreBuilder::credentials`](crate::RedisStoreBuilder::credentials) asks for.
+/// The user and password of a connection: [`RedisStoreBuilder::credentials`](crate::RedisStoreBuilder::credentials)
+/// asks for them.
 #[derive(Clone)]
 pub struct Credentials {
     pub(crate) username: Option<String>,
@@ -13,7 +14,7 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A user of the server's ACL, and what stands for the password: a token, mostly.
+    /// A user of the server's ACL, and its password, usually a token.
     #[must_use]
     pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self { username: Some(username.into()), password: password.into() }
@@ -26,14 +27,14 @@ impl Credentials {
     }
 }
 
-/// Without what is secret.
+/// Hides the secrets.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials")
     }
 }
 
-/// Why there are none.
+/// Why the source gave none.
 pub(crate) type Refused = Box<dyn std::error::Error + Send + Sync>;
 
 type Asked = Pin<Box<dyn Future<Output = Result<Credentials, Refused>> + Send>>;

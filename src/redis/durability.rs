@@ -13,28 +13,30 @@ use crate::redis::transport::lane::pool_of;
 const MOST_REPLICAS: usize = 1000;
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Where a change has to be before a caller goes on: see [`RedisStore::durably`].
+/// Where a change must be before the caller goes on: see [`RedisStore::durably`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
-    /// At so many replicas, 1 to 1,000, besides the master. They are waited for no longer than that, 1 ms to 1 hour.
+    /// At this many replicas, 1 to 1,000, besides the master. The call waits for them no longer than this, 1 ms to 1
+    /// hour.
     Replicas(u32, Duration),
 }
 
-/// What was applied at the master, and how many replicas said in time that they have it.
+/// A change that the master applied, and how many replicas confirmed it in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "it may not be at as many replicas as were asked for"]
+#[must_use = "fewer replicas than required may have it"]
 pub struct Applied<T> {
     /// What the calls answered.
     pub value: T,
-    /// How many replicas have it, as far as is known: none where the connection broke before they said so.
+    /// How many replicas confirmed it: none if the connection broke first.
     pub replicas: usize,
     wanted: usize,
 }
 
 impl<T> Applied<T> {
-    /// Whether so many replicas have it as were asked for. If not, it is applied all the same, and may get there yet.
+    /// Whether the required number of replicas has it. If not, the master has still applied it, and replicas may get
+    /// it later.
     #[must_use]
     pub fn is_replicated(&self) -> bool {
         self.replicas >= self.wanted
@@ -42,19 +44,20 @@ impl<T> Applied<T> {
 }
 
 impl RedisStore {
-    /// Makes calls, and waits until replicas have what they changed, as `WAIT` of Redis tells: for a logout, say, that is not to
-    /// be undone by the next failover.
+    /// Makes calls, and waits until replicas have their changes, by the command `WAIT` of Redis. Use it, for example,
+    /// for a logout that the next failover must not undo.
     ///
-    /// `calls` gets a handle of this store whose calls go over a connection of its own, up to 64 at once of a store. When it has
-    /// ended with `Ok`, the replicas are waited for, once for all calls; an error is returned as it is, at once. The
-    /// [deadline](crate::RedisStoreBuilder::deadline) holds for each call; the wait comes on top of it.
+    /// `calls` gets a handle of this store whose calls use a connection of its own; a store has up to 64 of these at
+    /// once. When `calls` ends with `Ok`, this method waits for the replicas, once for all calls; it returns an error
+    /// at once. The [deadline](crate::RedisStoreBuilder::deadline) applies to each call; the wait comes on top.
     ///
-    /// What counts is all that the server had executed by then, also by others: so a call that is repeated under its
-    /// operation id, and had happened before, is waited for as well. Where the connection was lost between a call and the
-    /// end, nobody knows whether the next is to the same server, and no replica counts.
+    /// The replicas must have everything that the server had executed by then, also for other callers. So a repeated
+    /// call that had happened before is covered too. If the connection broke between a call and the end, the next one
+    /// may lead to another server, so no replica counts.
     ///
-    /// [`is_replicated`](Applied::is_replicated) means that so many replicas had it in memory, and no more: neither
-    /// that it is on a disk (`WAITAOF` is not offered), nor that one of them is the next master. docs/production.md says more.
+    /// [`is_replicated`](Applied::is_replicated) means only that this many replicas had the change in memory. It does
+    /// not mean that the change is on a disk (`WAITAOF` is not offered), nor that one of these replicas becomes the
+    /// next master. docs/production.md says more.
     ///
     /// ```
     /// # use cloakroom::{Durability, Error, RedisStore, SessionId};
@@ -71,9 +74,9 @@ impl RedisStore {
     /// ```
     ///
     /// # Errors
-    /// Those of the calls. Before they are made: [`Error::Invalid`] for a count or a time out of bounds, or on a cluster,
-    /// [`Error::NotExecuted`] where no connection can be had, and
-    /// [`Refusal::Forbidden`](crate::Refusal::Forbidden) where the user may not run `WAIT`.
+    /// Those of the calls. Before the calls: [`Error::Invalid`] for a count or a time out of bounds, or on a cluster;
+    /// [`Error::NotExecuted`] if there is no connection; [`Refusal::Forbidden`](crate::Refusal::Forbidden) if the user
+    /// may not run `WAIT`.
     pub async fn durably<T, E: From<Error>>(
         &self,
         durability: Durability,

@@ -13,7 +13,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// The entries of a reply. `None`: it is no such reply.
+    /// The entries of a reply. `None`: the reply has another form.
     pub(crate) fn all(reply: &Value) -> Option<Vec<Self>> {
         let Value::Array(entries) = reply else { return None };
         entries.iter().map(Self::of).collect()
@@ -25,12 +25,12 @@ impl Entry {
         Some(Self { id: std::str::from_utf8(id).ok()?.parse().ok()?, fields: fields.clone() })
     }
 
-    /// Whether nothing was before.
+    /// Whether it is the first entry of its stream.
     pub(crate) fn is_the_beginning(&self) -> bool {
         self.text("what") == Some("begun")
     }
 
-    /// What it tells. `None`: nothing of a session, or of one whose id or names are no texts.
+    /// The event of the entry. `None`: it is about no session, or its id or names are not valid text.
     pub(crate) fn event(&self) -> Option<Event> {
         let name = |field| Some(some(self.text(field)?).map(Into::into));
         Some(Event {

@@ -1,5 +1,4 @@
-//! What became of sessions, read from the streams of a namespace: a task for each partition, all over one connection per
-//! server.
+//! Reads events from the streams of a namespace: one task per partition, all over one connection per server.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -27,24 +26,24 @@ use crate::store::meter;
 use crate::stored::partitions::Partition;
 use crate::stored::slot::Slot;
 
-/// How many entries are read at once.
+/// How many entries one read takes.
 const AT_ONCE: usize = 256;
 
-/// How long a connection may be silent on which a reader waits for word of changes: then one looks, for it may be dead, or
-/// lead to a server that is not the master any more.
+/// How long a connection may be silent while readers wait on it. Then one reader looks: the connection may be dead, or
+/// lead to a server that is no longer the master.
 const LOOKED_AFTER: Duration = Duration::from_secs(5);
 
-/// How often it is noted that a reader waits for whoever listens.
+/// How often a reader records that it waits for its listener.
 const NOTED_EVERY: Duration = Duration::from_secs(5);
 
-/// How often it looks where the server does not tell.
+/// How often a reader looks if the server does not notify it.
 const POLLED_EVERY: Duration = Duration::from_millis(25);
 
 /// Between two attempts while the server is away: at first, and at most.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 
-/// Where a reader goes on that has missed some: for so long two masters may both have taken writes, and given their entries
-/// times.
+/// How far a reader that missed entries goes back: for this long two masters may both have taken writes and given times
+/// to their entries.
 const GOES_BACK_MS: u64 = 10_000;
 
 #[async_trait]
@@ -60,10 +59,10 @@ impl EventStore for RedisStore {
 }
 
 impl RedisStore {
-    /// Those of a node, or of all.
+    /// Reads the events of a node, or all events.
     async fn read_events(&self, node: &str, from: EventsFrom) -> Result<EventStream> {
         if self.config().rules.events == 0 {
-            return Err(Error::invalid("events", "are not told by the rules of this store"));
+            return Err(Error::invalid("events", "are not turned on by the rules of this store"));
         }
         require_runtime()?;
         let position = self.position(node, from).await.map_err(|error| error.at(&self.config().server))?;
@@ -86,7 +85,7 @@ impl RedisStore {
         Ok(EventStream::new(told, EventsPosition(entries), readers))
     }
 
-    /// Where each partition is read from. It proves that the user may read there.
+    /// The start in each partition. Finding it proves that the user may read there.
     async fn position(&self, node: &str, from: EventsFrom) -> Result<Vec<Next>> {
         let next = |entry: Option<EntryId>| entry.map_or(Next::Begin, |at| Next::Behind { at, fields: None });
         let count = usize::from(self.partitions().count());
@@ -132,15 +131,15 @@ impl RedisStore {
     }
 }
 
-/// Where a reader goes on.
+/// Where a reader continues.
 #[derive(Clone, Debug)]
 enum Next {
-    /// At the first entry, before which nothing was if that says so.
+    /// At the first entry. The entry itself says whether it is the first ever.
     Begin,
-    /// Behind this one, if it is still there: else some were missed. What it told is known if it was read here: another
-    /// master may have given the same id to something else.
+    /// Behind this entry, if it is still there; otherwise some were missed. Its fields are known if it was read here:
+    /// another master may have given the same id to another entry.
     Behind { at: EntryId, fields: Option<Value> },
-    /// Here, for some were missed.
+    /// At this id, because some entries were missed.
     At(EntryId),
 }
 
@@ -156,10 +155,10 @@ impl Next {
         self.entry().map_or_else(|| "-".to_owned(), |entry| entry.to_string())
     }
 
-    /// Of entries that were read from here on, those that are news; `None`: some were missed.
+    /// The new entries among those read from here on; `None`: some were missed.
     fn news(&self, mut entries: Vec<Entry>) -> Option<Vec<Entry>> {
         match self {
-            // It was emptied since.
+            // The stream was emptied since.
             Self::At(_) if entries.is_empty() => return None,
             Self::At(_) => {}
             Self::Begin if entries.first().is_none_or(Entry::is_the_beginning) => {}
@@ -175,7 +174,7 @@ impl Next {
         Some(entries)
     }
 
-    /// Where to go on after some were missed, though nothing be there any more.
+    /// Where to continue after a gap, even if the stream is empty.
     fn after_a_gap(&self, is_empty: bool) -> Self {
         match self.entry() {
             Some(at) if !is_empty => Self::At(EntryId { ms: at.ms.saturating_sub(GOES_BACK_MS), count: 0 }),
@@ -191,20 +190,20 @@ struct Reader {
     partition: Partition,
     key: Vec<u8>,
     next: Next,
-    /// Some were missed, which is not told yet.
+    /// Whether it missed entries and has not reported that yet.
     has_missed: bool,
     tell: mpsc::Sender<Part>,
-    /// Where it looked last: the connection lives for as long as somebody has it.
+    /// The listener of its last look: the connection lives as long as somebody holds it.
     listener: Option<Arc<Listener>>,
-    /// That it looks for all readers of its server, until it has.
+    /// Held while it looks on behalf of all readers of its server.
     lookout: Option<Lookout>,
 }
 
-/// What a look at the stream came to.
+/// The result of a look at the stream.
 enum Look {
     /// There may be more.
     More,
-    /// Nothing more for now.
+    /// There is nothing more for now.
     UpToDate,
 }
 
@@ -232,7 +231,7 @@ impl Reader {
         }
     }
 
-    /// Looks, and waits for word where there is nothing more. False: the server is away.
+    /// Looks, and waits for a notification if there is nothing more. False: the server is away.
     async fn turn(&mut self) -> Result<bool, Over> {
         let sender = self.store.sender().map_err(|_| Over)?;
         let until = Instant::now() + self.store.config().deadline;
@@ -243,7 +242,7 @@ impl Reader {
             return Ok(false);
         };
         let listener = self.listener.insert(owner.listener()).clone();
-        // It is told of what happens from before the look on.
+        // From before the look on, the server reports changes.
         let changed = listener.ear.of(&self.key);
         let mut changed = pin!(changed.notified());
         changed.as_mut().enable();
@@ -252,7 +251,7 @@ impl Reader {
         let (mut link, cmd) = (connection.link.clone(), self.range());
         let answer = connection.outcome(pin!(cmd.query_async::<Value>(&mut link)), until).await;
         let (answer, is_led_on) = match Redirect::of(&answer) {
-            // It follows where the slot went, and notes that.
+            // It follows the slot to its new node, and records that.
             Some(_) => {
                 let mut pipeline = Pipeline::with_capacity(1);
                 pipeline.add_command(cmd);
@@ -280,7 +279,7 @@ impl Reader {
                         None
                     }
                     Servers::One(_) => word(&listener, read_on, changed).await,
-                    // Who has the slot of another partition need not have this one's.
+                    // The node that has another partition's slot may not have this one's.
                     Servers::Cluster(_) => word(&listener, None, changed).await,
                 };
                 Ok(true)
@@ -294,7 +293,7 @@ impl Reader {
         cmd
     }
 
-    /// Tells what was read.
+    /// Delivers the entries that were read.
     async fn take(&mut self, entries: Vec<Entry>, read_on: &Connection) -> Result<Look, Over> {
         let (count, is_empty) = (entries.len(), entries.is_empty());
         let Some(news) = self.next.news(entries) else {
@@ -302,8 +301,8 @@ impl Reader {
             self.has_missed = true;
             return Ok(Look::More);
         };
-        // Not before this look, which found where to go on: whoever is told reads all sessions anew, and what is trimmed
-        // meanwhile the next look finds out.
+        // Reported only after this look has found where to continue. The caller then reads all sessions again, and the
+        // next look finds out about entries that are trimmed meanwhile.
         if std::mem::take(&mut self.has_missed) {
             self.tell(Some(Told::Lagged { partition: self.partition.number() }), || {}).await?;
         }
@@ -319,7 +318,7 @@ impl Reader {
         Ok(if count > AT_ONCE { Look::More } else { Look::UpToDate })
     }
 
-    /// Tells whoever listens, as soon as there is room; as long as there is none, it notes now and then that it waits.
+    /// Delivers an item as soon as its listener has room. While it waits, it records that now and then.
     async fn tell(&self, told: Option<Told>, waits: impl Fn()) -> Result<(), Over> {
         let part = Part { partition: self.partition.number(), at: self.next.entry(), told };
         let mut room = pin!(self.tell.reserve());
@@ -332,8 +331,8 @@ impl Reader {
     }
 }
 
-/// Waits for word that what was read has changed, or until the connection was silent for long: then this reader
-/// is to look, and the others will have heard.
+/// Waits for a notification that the key changed, or until the connection was silent for long. Then this reader
+/// looks, and the others see the connection's answer.
 async fn word(
     listener: &Listener,
     read_on: Option<ReadOn>,

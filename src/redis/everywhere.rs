@@ -1,5 +1,5 @@
-//! What concerns all partitions of a namespace: a node's sessions, a connection, what has expired, what is on its way. With
-//! one partition none of this runs.
+//! Calls that concern all partitions of a namespace: a node's sessions, a connection, expired sessions, migrations.
+//! With one partition none of this runs.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::store::outcome;
 use crate::stored::partitions::Partition;
 
 impl RedisStore {
-    /// The answers of all partitions, which are asked at once.
+    /// Asks all partitions at once and returns their answers.
     async fn ask_all<'a, T, F>(&'a self, ask: impl Fn(Partition) -> F) -> Result<Vec<T>>
     where
         F: Future<Output = Result<T>> + Send + 'a,
@@ -29,8 +29,8 @@ impl RedisStore {
         join(calls).await.into_iter().collect()
     }
 
-    /// What each partition answers: asked together, and each by itself where that fails as a whole, so that one that refuses
-    /// keeps no other from answering.
+    /// The answer of each partition. It asks all together; if that fails as a whole, it asks each alone, so that one
+    /// refusal does not hide the other answers.
     async fn answers<'a, T: Send + 'a, F>(
         &'a self,
         ask: impl Fn(Vec<Partition>) -> F,
@@ -52,7 +52,7 @@ impl RedisStore {
         all.into_iter().zip(answers).collect()
     }
 
-    /// What a script answers in each partition, which may run any number of times.
+    /// The answer of a repeatable script in each partition.
     pub(crate) async fn ask_each(
         &self,
         name: &'static str,
@@ -79,7 +79,7 @@ impl RedisStore {
         self.call_in(partition, "list", self.operation_id, body).await
     }
 
-    /// A page of a node's sessions, out of the pages of all partitions: each is one instant.
+    /// A page of a node's sessions, merged from the pages of all partitions, each of one instant.
     pub(crate) async fn list_everywhere(&self, of: &Selector, page: &PageRequest) -> Result<Page> {
         let pages = self.ask_all(|partition| self.list_in(partition, of, page)).await?;
         Ok(Page::merged(pages, page.size))
@@ -98,8 +98,8 @@ impl RedisStore {
         self.observe_by(call, body, outcome::of_search).await
     }
 
-    /// The session that has a connection. Of several, the one that was changed last: one partition knows nothing of a
-    /// connection's session in another, which it may have left without a word.
+    /// The session that has a connection. If partitions name several, the one that was changed last: a connection may
+    /// leave its session in one partition for another without the first one learning of it.
     pub(crate) async fn session_by_connection_everywhere(&self, connection: &str) -> Result<Option<Session>> {
         let body = |call: Arc<Call>| async move { commands::get::pointers(&call, connection).await };
         let pointers = self.call("session_by_connection", body).await?;
@@ -123,7 +123,7 @@ impl RedisStore {
         Ok(newest.map(|(_, session)| session))
     }
 
-    /// A page of what has expired, oldest first, out of the pages of all partitions.
+    /// A page of expired sessions, oldest first, merged from the pages of all partitions.
     pub(crate) async fn expired_everywhere(
         &self,
         before_ms: Option<u64>,
@@ -156,16 +156,16 @@ impl RedisStore {
         self.call_in(partition, "reap", self.operation_id, body).await
     }
 
-    /// Reaps in the partition where something expired first: a reply that is lost loses the report of one. A partition that
-    /// refuses, or where nothing can be removed now, keeps no other waiting: its error is told when the others have nothing
-    /// left.
+    /// Reaps in the partition where a session expired first; a lost reply loses the report of that partition only. A
+    /// partition that fails, or where nothing can be removed now, does not hold up the others: its error is returned
+    /// when the others have nothing left.
     pub(crate) async fn reap_somewhere(&self, batch: usize) -> Result<Reaped> {
         check_count("batch", batch, SESSIONS_PER_SCRIPT)?;
         let (mut expired, mut failures, mut more) = (Vec::new(), Failures::default(), false);
         for (partition, reply) in self.ask_each("reap", &script::EXPIRED, bulk::ask_first_expired).await {
             match reply.and_then(bulk::first_expired) {
                 Ok(at) => expired.extend(at.map(|at| (at, partition))),
-                Err(error) => failures.note("what has expired is not reaped", error),
+                Err(error) => failures.note("expired sessions were not reaped", error),
             }
         }
         expired.sort();
@@ -177,9 +177,9 @@ impl RedisStore {
                     return Ok(Reaped { more, ..reaped });
                 }
                 Ok(reaped) => more |= reaped.more,
-                // What it reaped is reported to nobody else.
+                // No other call reports the sessions that it reaped.
                 Err(error @ Error::Ambiguous { .. }) => return Err(error),
-                Err(error) => failures.note("what has expired is not reaped", error),
+                Err(error) => failures.note("expired sessions were not reaped", error),
             }
         }
         failures.worst().map_or_else(|| Ok(Reaped { more, ..Reaped::default() }), Err)
@@ -195,8 +195,8 @@ impl RedisStore {
         self.call_in(partition, "migrations", self.operation_id, body).await
     }
 
-    /// A page of what is on its way, of one partition: their lists count one behind the other. Behind the last is the error of
-    /// those that could not be read.
+    /// A page of the sessions on their way, from one partition: the partitions' lists are numbered one behind the
+    /// other. Behind the last comes the error of those that could not be read.
     pub(crate) async fn migrations_everywhere(&self, skip: usize, limit: usize) -> Result<Migrations> {
         check_count("page size", limit, SESSIONS_PER_SCRIPT)?;
         let lengths = |partitions: Vec<Partition>| {
@@ -217,7 +217,7 @@ impl RedisStore {
                     lists.push((partition, total, length));
                     total += length;
                 }
-                Err(error) => failures.note("what is on its way is not found", error),
+                Err(error) => failures.note("the migrations were not read", error),
             }
         }
         for (partition, before, length) in lists {
@@ -228,12 +228,12 @@ impl RedisStore {
             let page = match self.migrations_in(partition, from - before, limit).await {
                 Ok(page) => page,
                 Err(error) => {
-                    failures.note("what is on its way is not found", error);
+                    failures.note("the migrations were not read", error);
                     continue;
                 }
             };
             let has_more = before + length < total || failures.any();
-            // Those that led nowhere are gone from the list by now, and others may be.
+            // Entries that led nowhere are gone from the list by now, and others may be gone too.
             let read = from + page.migrations.len();
             let next = page.next.map(|next| before + next).or(has_more.then_some(read));
             return Ok(Migrations { next, ..page });
@@ -241,7 +241,7 @@ impl RedisStore {
         failures.worst().map_or_else(|| Ok(Migrations { migrations: Vec::new(), next: None }), Err)
     }
 
-    /// How many sessions the expiry indexes have, without the notes of their own TTLs.
+    /// How many sessions the expiry indexes have, without the entries that hold the indexes' own TTLs.
     pub(crate) async fn stored_everywhere(&self) -> Result<u64> {
         let body = |call: Arc<Call>| async move {
             let partitions = call.partitions();
@@ -262,7 +262,7 @@ impl RedisStore {
         self.call("stored", body).await
     }
 
-    /// Takes a batch of a node's sessions, of one partition; the next is where the cursor leads.
+    /// Takes a batch of a node's sessions from one partition. The cursor leads to the next.
     pub(crate) async fn recover_everywhere(&self, claim: Claim) -> Result<Claimed> {
         if self.partitions().is_one() {
             return self.recover_in(Partition::default(), claim).await;
@@ -283,7 +283,7 @@ impl RedisStore {
                     claimed.failed = failures.count;
                     return Ok(claimed);
                 }
-                // It may have taken some, and is to be repeated.
+                // It may have taken some, so the caller must repeat it.
                 Err(error @ Error::Ambiguous { .. }) => return Err(error),
                 Err(error) => failures.note(NOT_RECOVERED, error),
             }
@@ -300,7 +300,7 @@ impl RedisStore {
         self.call_in(partition, "recover", id, body).await
     }
 
-    /// Takes the sessions that are named, a partition after the other.
+    /// Takes the named sessions, one partition after the other.
     async fn recover_only(&self, ids: Vec<SessionId>, claim: &Claim) -> Result<Claimed> {
         let (mut all, mut failures, mut is_answered) = (Claimed::default(), Failures::default(), false);
         for partition in self.partitions().all() {
@@ -314,7 +314,7 @@ impl RedisStore {
                     is_answered = true;
                     all.add(claimed);
                 }
-                // What was taken before is told.
+                // The sessions that were taken before must be returned.
                 Err(error @ Error::Ambiguous { .. }) if all.sessions.is_empty() => return Err(error),
                 Err(error) => failures.note(NOT_RECOVERED, error),
             }
@@ -324,31 +324,31 @@ impl RedisStore {
         error.map_or(Ok(all), Err)
     }
 
-    /// A cursor before all sessions of a partition: no session was made so early.
+    /// A cursor before all sessions of a partition.
     fn beginning_of(&self, partition: Partition) -> Cursor {
         let id = self.partitions().new_id_in(partition, &OperationId::random()).id;
         Cursor { created_at: 0, id, ties: 0 }
     }
 }
 
-const NOT_RECOVERED: &str = "a node's sessions are not recovered";
+const NOT_RECOVERED: &str = "a node's sessions were not recovered";
 
-/// The partitions that failed where others go on.
+/// The partitions that failed while others go on.
 #[derive(Default)]
 struct Failures {
-    /// Without those that only say that a lease is held.
+    /// How many failed, without those that only say that a lease is held.
     count: u64,
     worst: Option<Error>,
 }
 
 impl Failures {
-    /// Notes one, which is told here, for it may be that no caller is told.
+    /// Records a failure and logs it, because perhaps no caller gets it.
     fn note(&mut self, what: &str, error: Error) {
         if !is_leased(&error) {
             tracing::warn!(%error, "{what} in one partition, the others go on");
             self.count += 1;
         }
-        // A claimer whose own lease is over everywhere is told so; else that is not what the caller has to know.
+        // A claimer whose own lease is over everywhere gets that error. Otherwise the other errors matter more.
         let weight = |error: &Error| match error {
             error if is_leased(error) => 2,
             Error::Refused(Refusal::Fenced) => 0,

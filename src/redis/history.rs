@@ -1,4 +1,4 @@
-//! What a call knows of its own earlier attempts: when it began, by the server's clock, and whether one may have happened.
+//! The history of a call's attempts: when it began, by the server's clock, and whether an attempt may have happened.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crate::model::{Cause, OperationId, cause, ms};
 use crate::redis::transport::target::ClockUse;
 
-/// How long after its beginning a call is sent a second time, at the earliest. A script takes a call that comes within
-/// 100 milliseconds of its bound for the first of its kind; the rest is for clocks that run apart.
+/// The earliest time after its beginning at which a call is retried. A script takes a call within 100 milliseconds of
+/// its bound for a first attempt; the rest allows for clocks that differ.
 const ALONE: Duration = Duration::from_millis(110);
 
 /// The attempts of one call.
@@ -16,7 +16,7 @@ pub(crate) struct History(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// No attempt was made before. `None` where nobody knows.
+    /// No attempt was made before this instant. `None` if it is unknown.
     began: Option<Instant>,
     id: IdSource,
     began_by_test_clock: Option<u64>,
@@ -29,16 +29,16 @@ struct State {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdSource {
-    /// Its operation id was made for it: nobody else sent it.
+    /// Its operation id was made for it: no other call used it.
     Own,
-    /// The caller gave it one, and may have sent the call before.
+    /// The caller gave the operation id, and may have sent the call before.
     Given,
-    /// The caller gave it one, under which a call may have happened.
+    /// The caller gave the operation id, under which a call may have happened.
     Repeated,
 }
 
 impl History {
-    /// Of a call that begins, under an id if the caller gave one.
+    /// The history of a call that begins, with the caller's operation id if there is one.
     pub(crate) fn begin(id: Option<&OperationId>) -> Self {
         let doubt = || cause("an earlier call under the same operation id ended without a reply");
         let source = match id {
@@ -66,33 +66,33 @@ impl History {
         self.state().doubt.clone()
     }
 
-    /// Whether nobody else sent a call under its operation id.
+    /// Whether no other call was sent under its operation id.
     pub(crate) fn is_of_own_id(&self) -> bool {
         self.state().id == IdSource::Own
     }
 
-    /// An attempt ended without a reply.
+    /// Records an attempt that ended without a reply.
     pub(crate) fn lost(&self, reason: Cause) {
         let mut state = self.state();
         state.doubt = Some(reason);
         state.clock = ClockUse::Ask;
     }
 
-    /// How the next attempt comes to its bound.
+    /// How the next attempt gets its bound.
     pub(crate) fn clock_use(&self) -> ClockUse {
         self.state().clock
     }
 
-    /// Takes a time of the server's from before the call began, as `clock` has it: the earliest that was found counts, for
-    /// attempts may come to servers whose clocks differ.
+    /// Takes the server's time from before the call began, as `clock` gives it. The earliest one counts, because
+    /// attempts may reach servers with different clocks.
     pub(crate) fn bound_by(&self, clock: impl FnOnce(Instant) -> Option<u64>) {
         let mut state = self.state();
         let found = state.began.and_then(clock);
         state.bound = state.bound.map_or(found, |bound| found.map(|found| found.min(bound)));
     }
 
-    /// The same under a clock that a test moves. The time that passes for the process is not its time: a call is taken for
-    /// the first of its kind, unless it is known not to be.
+    /// The same under a test's clock. The process's time is not the test's time, so a call counts as a first attempt
+    /// unless it is known not to be.
     pub(crate) fn bound_by_test_clock(&self, now: u64) {
         let mut state = self.state();
         let began = state.began_by_test_clock.map_or(now, |began| began.min(now));
@@ -108,15 +108,15 @@ impl History {
         self.state().bound
     }
 
-    /// When the call may be sent, if it may have been before.
+    /// When the call may be sent, if it may have been sent before.
     pub(crate) fn not_before(&self) -> Option<Instant> {
         let state = self.state();
         state.doubt.as_ref().and(state.began).map(|began| began + ALONE)
     }
 
-    /// The server could not tell whether the call has happened. One that was sent once, and answered, has not: it begins
-    /// anew. Under an id that the caller gave it does not, but it asks for the server's clock, if it did not before. False
-    /// where neither helps.
+    /// Handles a script's answer that it cannot tell whether the call has happened. A call that was sent once and
+    /// answered has not happened, so it starts over. Under a caller's operation id it does not start over, but asks for
+    /// the server's clock, if it has not yet. Returns false if neither helps.
     pub(crate) fn begin_anew(&self) -> bool {
         let mut state = self.state();
         if state.doubt.is_some() || (state.id != IdSource::Own && state.clock == ClockUse::Ask) {

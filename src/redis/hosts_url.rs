@@ -2,19 +2,19 @@
 
 use redis::{ConnectionInfo, IntoConnectionInfo as _};
 
-/// What stands in such a URL.
+/// The parts of such a URL.
 #[derive(Clone, Copy)]
 pub(crate) struct HostsUrl<'u> {
     scheme: &'static str,
     /// The user and the password, as the URL has them.
     pub(crate) user: &'u str,
     hosts: &'u str,
-    /// What stands behind the first slash, if there is one.
+    /// The text behind the first slash, if there is one.
     pub(crate) path: Option<&'u str>,
 }
 
 impl<'u> HostsUrl<'u> {
-    /// `None`: it is none of that kind.
+    /// `None`: the URL is of another kind.
     pub(crate) fn parse(url: &'u str, kind: &str) -> Option<Self> {
         let (scheme, rest) = url.split_once("://")?;
         let scheme = match scheme.strip_suffix(kind)?.strip_suffix(['+', '-'])? {
@@ -27,7 +27,8 @@ impl<'u> HostsUrl<'u> {
         Some(Self { scheme, user, hosts, path })
     }
 
-    /// How each host is connected to as a user, by this port where the URL has none. `None`: one is no host.
+    /// The settings to connect to each host as a user, with this port if the URL has none. `None`: one is
+    /// not a host.
     pub(crate) fn each(self, user: &str, port: u16) -> Option<Vec<ConnectionInfo>> {
         let with_port = |host: &str| {
             let name = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
@@ -41,7 +42,7 @@ impl<'u> HostsUrl<'u> {
         self.hosts.split(',').map(|host| self.info(user, &with_port(host)?, "")).collect()
     }
 
-    /// How a server is connected to with the user of the URL, whatever its address.
+    /// The settings to connect with the user of the URL, without an address.
     pub(crate) fn anywhere(self, database: &str) -> Option<ConnectionInfo> {
         self.info(self.user, self.hosts.split(',').next()?, database)
     }

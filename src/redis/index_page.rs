@@ -1,4 +1,4 @@
-//! A page of an index as a server has it, and how a reading goes on behind it.
+//! A page of an index as a server has it, and where the next one begins.
 
 use redis::{Cmd, Pipeline, Value};
 
@@ -6,7 +6,7 @@ use crate::model::{Cursor, Error, IndexEntry, Result};
 use crate::redis::call::Call;
 use crate::redis::stored_id::{StoredId, told};
 
-/// An entry, whose id need be none.
+/// An entry. Its id may not be a valid one.
 #[derive(Debug)]
 pub(crate) struct StoredEntry {
     pub(crate) id: StoredId,
@@ -16,7 +16,7 @@ pub(crate) struct StoredEntry {
 /// A page of an index.
 #[derive(Debug)]
 pub(crate) struct IndexPage {
-    /// All that stands there, one behind the other.
+    /// All its entries, in order.
     pub(crate) entries: Vec<StoredEntry>,
     /// The score from which on it was read.
     pub(crate) from: u64,
@@ -27,8 +27,8 @@ pub(crate) struct IndexPage {
 }
 
 impl IndexPage {
-    /// Reads a page: from the cursor's score on, inclusive, without those that came before. What is not as it should be is
-    /// the index, `what`.
+    /// Reads a page: from the cursor's score on, inclusive, without the entries that came before. If the reply is
+    /// wrong, the error names the index `what`.
     pub(crate) async fn read(
         call: &Call,
         key: &[u8],
@@ -47,7 +47,8 @@ impl IndexPage {
             let read = entries.len();
             entries.retain(|entry| !passed(entry));
             let skip = read - entries.len();
-            // More may sort before the cursor than it knows of: a rotation gives an entry another id under its old score.
+            // More entries may sort before the cursor than it has counted: a rotation gives an entry another id under
+            // its old score.
             if is_last || entries.len() >= size {
                 let is_full = entries.len() >= size;
                 entries.truncate(size);
@@ -59,7 +60,8 @@ impl IndexPage {
         }
     }
 
-    /// Where others follow, a cursor names the last entry; a page of nothing that can be named stays as it is.
+    /// If others follow, cuts the page behind its last valid id, so that a cursor can name it. A page without
+    /// a valid id stays as it is.
     fn end_at_an_id(&mut self) {
         let last = self.entries.iter().rposition(|entry| told(&entry.id).is_some());
         if let Some(last) = last.filter(|_| self.is_full) {
@@ -67,24 +69,24 @@ impl IndexPage {
         }
     }
 
-    /// How many entries a page that is read again has at most, of one that was asked for so many.
+    /// The most entries of a page that is read again, given how many were asked for.
     pub(crate) fn size(&self, asked: usize) -> usize {
         if self.is_full { self.entries.len() } else { asked }
     }
 
-    /// What reads its ids again.
+    /// The command that reads its ids again.
     pub(crate) fn again(&self, key: &[u8], asked: usize) -> Cmd {
         let mut cmd = redis::cmd("ZRANGEBYSCORE");
         cmd.arg(key).arg(self.from).arg("+inf").arg("LIMIT").arg(self.skip).arg(self.size(asked));
         cmd
     }
 
-    /// Whether these are its ids.
+    /// Whether the page has exactly these ids.
     pub(crate) fn has(&self, ids: &[StoredId]) -> bool {
         self.entries.iter().map(|entry| &entry.id).eq(ids)
     }
 
-    /// Where the page behind the first so many entries begins.
+    /// Where the page behind the first `count` entries begins.
     pub(crate) fn behind(&self, count: usize, before: Option<&Cursor>) -> Option<Cursor> {
         let named = self
             .entries

@@ -1,4 +1,4 @@
-//! What one partition has: for whoever operates a namespace, some of whose servers may be away.
+//! The contents of one partition, for operators: some of the servers may be away.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,24 +14,24 @@ use crate::redis::store::RedisStore;
 use crate::redis::{bulk, lookup};
 use crate::stored::partitions::Partition;
 
-/// What a partition has.
+/// The contents of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PartitionContents {
-    /// How many sessions are stored there, those included that have expired and were not reaped yet.
+    /// How many sessions are stored there, including those that have expired and were not reaped yet.
     pub sessions: u64,
-    /// For how long the oldest of those has been expired; zero where there is none.
+    /// How long ago the first of those expired; zero if there is none.
     pub expiry_lag: Duration,
     /// The nodes that are registered there, with how many live sessions each has there.
     pub nodes: Vec<Node>,
 }
 
 impl RedisStore {
-    /// Tells what one partition has, from 0 on to [`partition_count`](Self::partition_count): by itself, so that a server that
-    /// is away hides no other.
+    /// Reads the contents of one partition, from 0 up to [`partition_count`](Self::partition_count). It reads each
+    /// partition alone, so that a server that is away does not hide the others.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a partition that is none.
+    /// [`Error::Invalid`] names a partition that does not exist.
     pub async fn inspect(&self, partition: u16) -> Result<PartitionContents> {
         let Some(partition) = self.partitions().all().nth(partition.into()) else {
             let count = self.partition_count();
@@ -50,14 +50,14 @@ impl RedisStore {
     }
 }
 
-/// How many are in the expiry index, and for how long the first has been expired.
+/// How many sessions are in the expiry index, and how long ago the first expired.
 async fn expiry(call: &Call, partition: Partition) -> Result<(u64, Duration)> {
     let (key, mut pipeline) = (call.keys().expiry(), Pipeline::with_capacity(2));
     pipeline.cmd("ZCARD").arg(&key).cmd("ZSCORE").arg(&key).arg("");
     let replies = call.read(&pipeline, "expiry").await?;
     let [count, note] = replies.as_slice() else { return Err(Error::corrupt("reply to ZCARD and ZSCORE")) };
     let count: u64 = redis::from_redis_value_ref(count).map_err(|_| Error::corrupt("expiry"))?;
-    // The empty member is the index's own note.
+    // The empty member holds the index's own TTL.
     let sessions = count.saturating_sub((*note != redis::Value::Nil).into());
     let first = call.run(&EXPIRED, || bulk::ask_first_expired(call, partition)).await?;
     let lag_ms = match bulk::first_expired(first)? {

@@ -1,4 +1,4 @@
-//! What a call declares of the sessions it touches, and the loop that adds to it what the script says it needs.
+//! The keys that a call declares, and the loop that adds the keys that the script asks for.
 
 use redis::Cmd;
 
@@ -11,57 +11,58 @@ use crate::redis::call::Call;
 use crate::redis::reply::Reply;
 use crate::redis::script::Script;
 
-/// How often a script may say that it needs something else before the call gives up. The longest way that needs no
-/// luck takes four rounds; each more means that another call was faster, and a hundred logins of one user at once
-/// stand in each other's way that often. The deadline ends it too.
+/// How often a script may ask for more keys before the call gives up. Without interference, four rounds are the
+/// most. Each further one means that another call was faster; a hundred logins of one user at once get in each
+/// other's way that often. The deadline ends it too.
 const NEED_ROUNDS: u32 = 128;
 
-/// What a call declares: a guess, which the script corrects.
+/// The keys that a call declares: a guess, which the script corrects.
 #[derive(Debug)]
 pub(crate) struct KeyPlan {
     pub(crate) id: SessionId,
     pub(crate) index_fields: IndexFields<Vec<u8>>,
-    /// The session that has the connection which this one is to get.
+    /// The session that has the connection which this session will get.
     pub(crate) holder: Option<Candidate>,
     /// Sessions of the user to evict.
     pub(crate) victims: Vec<Candidate>,
-    /// Whose sessions count against the limit.
+    /// The user whose sessions count against the limit.
     user: String,
     /// Removed while making room.
     pub(crate) removed: Vec<Removed>,
     /// Expired sessions that were in the way, reaped.
     pub(crate) reaped: Vec<Session>,
-    /// The call had happened already: what its reply tells of before is what was declared.
+    /// The call had happened already: the session's earlier fields in its reply are those that the call
+    /// declared.
     pub(crate) is_again: bool,
-    /// Why an attempt may have happened that declared otherwise, if one may.
+    /// Why an earlier attempt with other keys may have happened, if it may.
     doubt_before: Option<Cause>,
     moved: OnRotated,
-    /// Whether owners that are no texts are named all the same.
+    /// Whether it names owners that are not valid text.
     names: Names,
 }
 
-/// Which users, connections and nodes of a session a call can name.
+/// The users, connections and nodes of a session that a call can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Names {
-    /// Texts: it tells of them, or keeps them.
+    /// Valid text only: the call returns or keeps the session.
     Texts,
-    /// Any that are stored: it removes the session.
+    /// Any bytes: the call removes the session.
     Any,
 }
 
-/// What a call does with an id that was rotated away.
+/// What a call does with an id that was rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum OnRotated {
     /// Acts on the session under its new id, once.
     Follow,
-    /// Did so. An id that was rotated away twice leads nowhere.
+    /// It has followed once. An id that was rotated twice leads nowhere.
     Followed,
-    /// Takes the new id for an answer.
+    /// Returns the new id as the answer.
     Answer,
 }
 
 impl KeyPlan {
-    /// What is known of a session that is there.
+    /// Plans for a session that exists, by what is known of it.
     pub(crate) fn of(session: &dyn SessionRef, moved: OnRotated) -> Self {
         Self::new(session.id().clone(), &session.hint().index_fields(), moved)
     }
@@ -82,7 +83,7 @@ impl KeyPlan {
         }
     }
 
-    /// Names what is no text too, for a call that removes the session.
+    /// Also names bytes that are not valid text, for a call that removes the session.
     pub(crate) fn of_any_names(mut self) -> Self {
         self.names = Names::Any;
         self
@@ -94,7 +95,7 @@ impl KeyPlan {
         self
     }
 
-    /// Runs a script until it has all that it needs, and returns its answer.
+    /// Runs a script until it has all the keys that it needs, and returns its answer.
     pub(crate) async fn settle(
         &mut self,
         call: &Call,
@@ -134,8 +135,8 @@ impl KeyPlan {
         Err(Error::obstacle(Obstacle::Contended, None))
     }
 
-    /// Adds what the script asked for, and tells whether sessions went that were in the way, which is progress: a
-    /// user with thousands of sessions takes many rounds.
+    /// Adds the keys that the script asked for, and returns whether it removed sessions that were in the way.
+    /// That counts as progress: a user with thousands of sessions takes many rounds.
     async fn supply(&mut self, call: &Call, reply: &mut Reply) -> Result<bool> {
         match reply.text()?.as_str() {
             "routing" => {
@@ -207,7 +208,8 @@ impl KeyPlan {
         }
     }
 
-    /// All that was removed for the limit: before the call, and by it, as the rest of its reply names them.
+    /// All sessions that were removed for the limit: before the script, and by it, as the rest of its reply
+    /// names them.
     pub(crate) fn evicted(&mut self, reply: &mut Reply) -> Result<Vec<Removed>> {
         let mut removed = std::mem::take(&mut self.removed);
         removed.extend(batch::removed(&self.victims, reply.rest_ids()?)?);

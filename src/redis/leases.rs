@@ -1,5 +1,5 @@
-//! A node's leases: one in each partition, each with an id of its own, so that what happens to one server of a cluster ends
-//! none but those that are there.
+//! A node's leases: one per partition, each with its own id, so that a failure of one server of a cluster ends only the
+//! leases there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::redis::script;
 use crate::redis::store::RedisStore;
 use crate::stored::partitions::{Partition, partition_of};
 
-/// How many leases all nodes together should renew in a second at most, and one may.
+/// The most leases that one node may renew per second, and that all nodes together should.
 const MOST_RENEWALS: u64 = 10_000;
 
 impl RedisStore {
-    /// Registers, renews or releases a node's lease in each partition. Where it was lost, and is held elsewhere, the next
-    /// renewal registers it anew.
+    /// Registers, renews or releases a node's lease in each partition. Where it was lost while it is held elsewhere,
+    /// the next renewal registers it again.
     pub(crate) async fn heartbeat_everywhere(
         &self,
         identity: &NodeIdentity,
@@ -37,7 +37,8 @@ impl RedisStore {
         }
     }
 
-    /// A node that another holds in one partition is another's: it is let go of in the rest.
+    /// If another process holds the node in one partition, the node is that process's: this one releases
+    /// the rest.
     async fn register_everywhere(&self, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
         let mut all = self.beat_each(identity, beat, |_| Want::Register).await;
         if let Some(until_ms) = all.by_another {
@@ -45,15 +46,15 @@ impl RedisStore {
             self.beat_each(identity, &release, |_| Want::Release).await;
             return Ok(HeartbeatReply::HeldByAnother { until_ms });
         }
-        // Where nobody answered, it was not held before either.
+        // In partitions that did not answer, it was not held before either.
         if all.held.is_some() {
             all.lost.append(&mut all.silent);
         }
         all.renewed(self, identity)
     }
 
-    /// Where it was lost it is registered anew. It goes on as long as it is renewed somewhere: a process that stood still for
-    /// longer holds nothing any more.
+    /// Registers it again where it was lost. The lease goes on as long as it is renewed somewhere: a process that stood
+    /// still for longer holds nothing any more.
     async fn renew_everywhere(&self, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
         let want = |tag: &str| if identity.is_open_in(tag) { Want::Register } else { Want::Renew };
         let is_kept = |partition: &Partition| !identity.is_open_in(self.partitions().tag(*partition));
@@ -88,7 +89,7 @@ impl RedisStore {
         all
     }
 
-    /// How many leases a node renews in a second.
+    /// How many leases a node renews per second.
     fn renewals_per_second(&self, beat: &Heartbeat) -> Result<u64> {
         let count = self.partitions().count();
         let per_second = u64::from(count) * u64::from(Heartbeat::RENEWALS) * 1000 / ms(beat.lease);
@@ -104,8 +105,8 @@ impl RedisStore {
         Ok(per_second)
     }
 
-    /// Says so where the nodes that are known make too many, if each has a lease as long as this one. That it cannot be known
-    /// stops nobody.
+    /// Warns if the known nodes make too many renewals, assuming that each has a lease as long as this one. If that
+    /// cannot be found out, nothing stops.
     async fn warn_of_many(&self, per_second: u64) {
         let body = |call: Arc<Call>| async move {
             let mut pipeline = Pipeline::with_capacity(1);
@@ -121,19 +122,19 @@ impl RedisStore {
                 nodes * per_second
             ),
             Ok(_) => {}
-            Err(error) => tracing::debug!(%error, "how many leases all nodes renew is not known"),
+            Err(error) => tracing::debug!(%error, "the renewals of all nodes could not be counted"),
         }
     }
 }
 
-/// What all partitions answered.
+/// The answers of all partitions.
 #[derive(Default)]
 struct Beaten {
-    /// Where it is held.
+    /// The partitions where the lease is held.
     holding: BTreeSet<Partition>,
-    /// Until when it is held where that ends first.
+    /// The earliest end among the held leases.
     held: Option<u64>,
-    /// Until when another holds it, where that ends last.
+    /// The latest end among the leases that another process holds.
     by_another: Option<u64>,
     lost: BTreeSet<Partition>,
     silent: BTreeSet<Partition>,
@@ -159,7 +160,7 @@ impl Beaten {
         }
     }
 
-    /// How the lease stands now. Where it is lost in all partitions it is lost for good, as with one.
+    /// The state of the lease. If it is lost in all partitions, it is lost for good, as with one partition.
     fn renewed(self, store: &RedisStore, identity: &NodeIdentity) -> Result<HeartbeatReply> {
         let Some(until_ms) = self.held else {
             return self.error.map_or(Ok(HeartbeatReply::Lost), Err);
@@ -171,7 +172,7 @@ impl Beaten {
             return Ok(HeartbeatReply::Held { until_ms });
         }
         if let Some(error) = &self.error {
-            tracing::warn!(%error, "a node's lease is not renewed in a part of the partitions");
+            tracing::warn!(%error, "a node's lease was not renewed in some partitions");
         }
         let numbers = |of: BTreeSet<Partition>| of.into_iter().map(Partition::number).collect();
         let gap = LeaseGap {

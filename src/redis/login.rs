@@ -1,13 +1,14 @@
-//! A login of a user who is in another partition than the session: three calls, for no script reaches two partitions. Each
-//! may be repeated, under the one operation id of the login.
+//! A login of a user who is in another partition than the session. It is three calls, because no script reaches two
+//! partitions. Each can be repeated under the operation id of the login.
 //!
-//! 1. A copy is brought in under a new id, with the user: it has no more than a minute to live, and nobody knows its id. Its
+//! 1. A copy is imported under a new id, with the user. It lives a minute at most, and nobody knows its id. Its
 //!    connection does not lead to it yet.
-//! 2. The old id is left, at the version that was copied. This is the login: before it the old session is as it was, after
-//!    it the copy is the session.
-//! 3. The session gets its whole idle time, after its connection if it had one.
+//! 2. The old id is given up, at the version that was copied. This is the moment of the login: before it the old
+//!    session is as it was, after it the copy is the session.
+//! 3. The session gets its connection, if it had one, and its full idle time.
 //!
-//! Whatever dies between two of them, the old id never has the user's rights, and what nobody knows is gone in a minute.
+//! Whatever dies between two of the calls, the old id never gets the user's rights, and a copy that nobody knows is
+//! gone after a minute.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::stored::partitions::Partition;
 use crate::stored::record::Record;
 
 impl RedisStore {
-    /// Whether a rotation takes a session to another partition.
+    /// Whether a rotation moves a session to another partition.
     pub(crate) fn is_login_elsewhere(&self, session: &dyn SessionRef, rotation: &Rotation) -> bool {
         let of = |text| self.partitions().of(text);
         !rotation.named_user().is_empty() && of(rotation.named_user()) != of(session.id().as_str())
@@ -98,7 +99,7 @@ impl Login<'_> {
                 Some((_, Record::Departed { place, .. })) => {
                     return Err(Error::Refused(Refusal::Departed { place }));
                 }
-                // It may have been left by this very login. No session is at version 0.
+                // This very login may have given up the session. No session is at version 0.
                 Some((_, Record::Deleted { .. })) | None => self.leave(self.old, Version::new(0)).await,
             };
             match left {
@@ -131,13 +132,14 @@ impl Login<'_> {
     {
         let call = self.store.begin("rotate", Some(id))?.by(self.deadline);
         call.enter(partition);
-        // Its reads too: if the login may have happened before, a server that cannot be asked proves nothing.
+        // This applies to its reads too: if the login may have happened before, a server that does not answer
+        // proves nothing.
         call.changes();
         self.store.observe(call, body).await
     }
 
-    /// Brings the copy of a version in, and returns those that the user has too many of. It takes the place of nothing but an
-    /// earlier copy of this login.
+    /// Imports the copy of a version, and returns the evicted sessions of the user. It replaces only an earlier copy of
+    /// this login.
     async fn bring(&self, copy: Session, changes: RecentChanges, of: Version) -> Result<Vec<Removed>> {
         let import = Import::new(Export::new(copy, changes));
         let mut brought = self.import(import.clone().if_absent(), of).await;
@@ -161,7 +163,7 @@ impl Login<'_> {
         imported.map_err(|error| self.steps.unless_in_doubt(error))
     }
 
-    /// Whether what is under the new id is a copy that this login brought in, and at that version.
+    /// Whether the session under the new id is a copy that this login imported, at that version.
     async fn is_own_copy(&self, version: Version) -> Result<bool> {
         let id = &self.new_id;
         let body = |call: Arc<Call>| async move { lookup::with_changes(&call, id).await };
@@ -187,9 +189,9 @@ impl Login<'_> {
         self.step(self.from, self.operation, body).await
     }
 
-    /// The session with the connection that it had, if that is known, and its whole idle time; and how many versions the
-    /// login made. A login that is repeated may have come so far before: what was changed since it was brought in, by whomever,
-    /// is bound no more.
+    /// Gives the session the connection that it had, if that is known, and its full idle time; returns it with the
+    /// number of versions that the login made. A repeated login may have come this far before: it does not bind a
+    /// session that was changed since the import.
     async fn complete(&self, copy: Option<Session>, was: IndexFields) -> Result<(Session, u64)> {
         let id = &self.new_id;
         let read = |call: Arc<Call>| async move { lookup::with_changes(&call, id).await };
@@ -211,7 +213,7 @@ impl Login<'_> {
                     session.index_fields.connection = was.connection;
                     own_changes += 1;
                 }
-                // Another session of this partition has it by now, and keeps it.
+                // Another session of this partition has the connection by now, and keeps it.
                 Err(Error::Refused(Refusal::Taken)) => {}
                 Err(error) => return Err(error),
             }

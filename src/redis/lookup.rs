@@ -1,19 +1,19 @@
-//! Reading one session by its id.
+//! Reads one session by its id.
 //!
-//! Reading takes no script: TIME and GET in one pipeline cost a third of the server's time. `lua/get.lua` is for
-//! other languages and for cluster clients.
+//! Reading needs no script: TIME and GET in one pipeline take a third of a script's server time. `lua/get.lua`
+//! is for other languages and for cluster clients.
 
 use crate::model::{Error, Explanation, Export, Fate, RecentChanges, Refusal, Result, Session, SessionId};
 use crate::redis::call::Call;
 use crate::redis::transport::read_batcher::Part;
 use crate::stored::record::{Record, Usage, changed_at as changed_at_of};
 
-/// The live session with an id, or with the id that it was rotated to.
+/// The live session under an id, or under the id that it was rotated to.
 pub(crate) async fn session(call: &Call, id: &SessionId) -> Result<Option<Session>> {
     Ok(with_changes(call, id).await?.map(|(session, _)| session))
 }
 
-/// The same, and it is kept in memory where the store does that.
+/// The same, and the near cache keeps it, if there is one.
 pub(crate) async fn session_to_keep(call: &Call, id: &SessionId) -> Result<Option<Session>> {
     call.about(id);
     let found = match read_to_keep(call, id).await? {
@@ -23,7 +23,7 @@ pub(crate) async fn session_to_keep(call: &Call, id: &SessionId) -> Result<Optio
     Ok(live(found)?.map(|(session, _)| session))
 }
 
-/// The same as `session`, with what its record remembers of its last changes.
+/// The same as `session`, with the operation ids of its last changes.
 pub(crate) async fn with_changes(call: &Call, id: &SessionId) -> Result<Option<(Session, RecentChanges)>> {
     call.about(id);
     let found = match read(call, id).await? {
@@ -38,17 +38,18 @@ fn live(found: Option<Record>) -> Result<Option<(Session, RecentChanges)>> {
         Some(Record::Session { session, changes, .. }) => Ok(Some((*session, changes))),
         Some(Record::Departed { place, .. }) => Err(Error::Refused(Refusal::Departed { place })),
         Some(Record::Deleted { to: Some(_), .. }) => Err(Error::Refused(Refusal::Rotated { to: None })),
-        // An id that was rotated away twice leads nowhere.
+        // An id that was rotated twice leads nowhere.
         Some(Record::Rotated { .. } | Record::Deleted { to: None, .. }) | None => Ok(None),
     }
 }
 
-/// What is under an id, without what is over: a session that has expired, a record that has had its time, a freeze.
+/// The record under an id, unless it is over: an expired session, a leftover whose time has passed, a freeze that
+/// has ended.
 pub(crate) async fn read(call: &Call, id: &SessionId) -> Result<Option<Record>> {
     unless_over(stored(call, id).await?)
 }
 
-/// The same, and a session is kept in memory where the store does that.
+/// The same, and the near cache keeps a session, if there is one.
 async fn read_to_keep(call: &Call, id: &SessionId) -> Result<Option<Record>> {
     unless_over(stored_to_keep(call, id).await?)
 }
@@ -67,7 +68,7 @@ fn unless_over(stored: Option<Stored>) -> Result<Option<Record>> {
     Ok(record.ok_or_else(|| Error::corrupt("record"))?.unless_over(now))
 }
 
-/// The time, and the record that was there then: none where it is corrupt.
+/// The time of the read, and the record: none if it is corrupt.
 type Stored = (u64, Option<Record>);
 
 /// What is stored under an id.
@@ -77,8 +78,8 @@ async fn stored(call: &Call, id: &SessionId) -> Result<Option<Stored>> {
     Ok(read.map(|(now, bytes, _)| (now, Record::decode(id, &bytes))))
 }
 
-/// The same. A session that is not frozen is kept in memory where the store does that: a freeze ends by the clock, and nobody
-/// tells of it.
+/// The same, and the near cache keeps a session that is not frozen, if there is a cache: a freeze ends by the clock,
+/// and no server reports that.
 pub(crate) async fn stored_to_keep(call: &Call, id: &SessionId) -> Result<Option<Stored>> {
     let Some(near_cache) = call.near_cache() else {
         return stored(call, id).await;
@@ -115,7 +116,7 @@ pub(crate) async fn knows(call: &Call, id: &SessionId) -> Result<bool> {
     Ok(record.ok_or_else(|| Error::corrupt("record"))?.is_stored(now))
 }
 
-/// The same whole, to be imported into another store.
+/// The whole session, to import it into another store.
 pub(crate) async fn export(call: &Call, id: &SessionId) -> Result<Option<Export>> {
     let found = with_changes(call, id).await?;
     Ok(found.map(|(session, changes)| Export::new(session, changes)))
@@ -133,7 +134,7 @@ pub(crate) async fn fate(call: &Call, id: &SessionId) -> Result<Fate> {
     })
 }
 
-/// The same for whoever asks about it: an expired session is told too.
+/// The same for support staff: it reports an expired session too.
 pub(crate) async fn explain(call: &Call, id: &SessionId) -> Result<Explanation> {
     call.about(id);
     let Some((now, record)) = stored(call, id).await? else {

@@ -1,12 +1,12 @@
-//! What the scripts that mend have in common: what is wanted of them, and how they name what is wrong.
+//! The common parts of the repair scripts: what they are asked to do, and how they name what is wrong.
 
 use crate::model::Result;
 use crate::redis::reply::Reply;
 
-/// What is wanted of a script that mends.
+/// What a repair script is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Want {
-    /// To tell what is wrong, and change nothing.
+    /// Report what is wrong, and change nothing.
     Tell,
     Mend,
 }

@@ -1,11 +1,11 @@
 //! Sessions that this process has read, answered from memory until the server says that they changed.
 //!
-//! An entry counts as long as the connection on which it was read: what the server tells there comes in order, so a change
-//! is told before anything that the server answers later. Three things end an entry before: the server tells of a change,
-//! this process changes it itself, or its time is over.
+//! An entry counts as long as the connection on which it was read. The server's messages on it come in order, so it
+//! reports a change before any later answer. Three things end an entry earlier: the server reports a change, this
+//! process changes the session itself, or the entry's time is over.
 //!
-//! Ordering: of a read and a change at once it is not known which the server saw first. So each counts when it begins or
-//! ends, and a read that began before a change ended is not kept.
+//! Ordering: if a read and a change happen at once, this process does not know which the server saw first. So it
+//! numbers the beginnings of reads and the ends of changes, and does not keep a read that began before a change ended.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,31 +19,32 @@ use crate::redis::transport::tracked::Tracked;
 use crate::store::meter::{INVALIDATIONS, RESULT};
 use crate::stored::partitions::Partitions;
 
-/// How much of the room one session of an ordinary size takes. A larger one takes that of several.
+/// The size that counts as one session. A larger session counts as several.
 const ORDINARY_BYTES: usize = 4096;
 
-/// For so many ids by their hash it is noted when they changed last. Two that share a place cost a question, no more.
+/// How many places record the last change of ids, by the ids' hash. Two ids that share a place cost at most one
+/// unneeded read.
 const PLACES: usize = 1024;
 
-/// A bounded number of sessions, those that are read least go.
+/// A bounded number of sessions; the least read are dropped.
 #[derive(Debug)]
 pub(crate) struct NearCache {
     kept: Cache<SessionId, Arc<Kept>, BySize, ahash::RandomState>,
     places: Box<[Place]>,
     hasher: ahash::RandomState,
-    /// Counts beginnings of reads and ends of changes, so that of two it is known which came first.
+    /// Numbers the beginnings of reads and the ends of changes, so that their order is known.
     order: AtomicU64,
     partitions: Arc<Partitions>,
     clock: Option<TestClock>,
     is_closed: AtomicBool,
 }
 
-/// What is known of the ids of one hash.
+/// The state of the ids of one hash.
 #[derive(Debug, Default)]
 struct Place {
     /// When one of them changed last.
     changed: AtomicU64,
-    /// Held while one is kept or let go.
+    /// Held while a session is kept or dropped.
     lock: Mutex<()>,
 }
 
@@ -51,7 +52,7 @@ struct Place {
 struct Kept {
     session: Session,
     read_on: Arc<Tracked>,
-    /// When it was put here.
+    /// When it was stored here.
     at: u64,
     bytes: usize,
 }
@@ -88,7 +89,7 @@ impl NearCache {
         &self.partitions
     }
 
-    /// A session, if it can be told without asking.
+    /// A session, if it can be answered without asking the server.
     pub(crate) fn get(&self, id: &SessionId) -> Option<Session> {
         self.find(id).map(|(kept, _)| kept.session.clone())
     }
@@ -100,10 +101,10 @@ impl NearCache {
         (!rules.is_touch_due(times.last_active, times.expires_at, now)).then(|| kept.session.clone())
     }
 
-    /// What is kept, and a time that the server's clock has not passed yet.
+    /// A kept session, and a time that the server's clock has not passed yet.
     ///
-    /// Ordering: what is found counts only if its connection was heard of in time, and a connection that was silent may
-    /// tell of the change, and be heard of, between the two looks. So that no change was noted meanwhile is looked at last.
+    /// Ordering: a kept session counts only if its connection has given a sign of life in time. A silent connection may
+    /// report the change and give that sign between the two checks. So the check for changes comes last.
     fn find(&self, id: &SessionId) -> Option<(Arc<Kept>, u64)> {
         let place = self.place(id);
         let changed = place.changed.load(Ordering::Acquire);
@@ -114,13 +115,13 @@ impl NearCache {
         (!is_over && place.changed.load(Ordering::Acquire) == changed).then_some((kept, now))
     }
 
-    /// A read begins, which has not been sent yet.
+    /// Records the beginning of a read that has not been sent yet.
     pub(crate) fn begin(&self) -> Began {
         Began(self.next())
     }
 
-    /// Keeps what was read, unless it changed since the read began. Of two that were read at once and differ nobody knows
-    /// which is the newer, and neither is kept.
+    /// Keeps a read session, unless it changed since the read began. If two reads at once differ, the newer one is
+    /// unknown, and neither is kept.
     pub(crate) fn keep(&self, began: Began, session: &Session, bytes: usize, read_on: Arc<Tracked>) {
         let place = self.place(&session.id);
         let _lock = place.lock();
@@ -136,7 +137,7 @@ impl NearCache {
         self.kept.insert(session.id.clone(), Arc::new(Kept { session, read_on, at: self.next(), bytes }));
     }
 
-    /// A session changed, or may have.
+    /// Forgets a session that changed, or may have changed.
     pub(crate) fn forget(&self, id: &SessionId) {
         let place = self.place(id);
         let _lock = place.lock();
@@ -154,12 +155,12 @@ impl NearCache {
         let count = arguments.next().and_then(|count| std::str::from_utf8(count).ok()?.parse().ok());
         let mut ids: Vec<SessionId> =
             arguments.take(count.unwrap_or(0)).filter_map(|key| self.id_of(key)).collect();
-        // A record key stands in for those that the session has not.
+        // A record key takes the place of keys that the session does not have.
         ids.dedup();
         ids
     }
 
-    /// What is no text was never kept.
+    /// An id that is not valid text was never kept.
     fn id_of(&self, key: &[u8]) -> Option<SessionId> {
         let id = std::str::from_utf8(self.partitions.id_of_session(key)?).ok()?;
         SessionId::new(id).ok()
@@ -172,7 +173,7 @@ impl NearCache {
         self.places.iter().for_each(|place| place.changed.store(now, Ordering::Release));
     }
 
-    /// The server tells of changed keys, or that it was emptied.
+    /// Handles the server's message that keys changed, or that it was emptied.
     pub(crate) fn invalidated(&self, told: &[Value]) {
         match told {
             [Value::Array(keys)] => {
@@ -195,7 +196,7 @@ impl NearCache {
         self.forget_all();
     }
 
-    /// Answers nothing any more.
+    /// Stops answering.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.forget_all();
@@ -239,7 +240,7 @@ mod tests {
         new.into_session(Version::new(version), times)
     }
 
-    /// A connection on which the server told 1000 seconds.
+    /// A connection on which the server reported 1000 seconds.
     fn tracked() -> Arc<Tracked> {
         let tracked = Tracked::new(HOUR, None);
         heard(&tracked, 1000);

@@ -1,5 +1,5 @@
-//! What the user of a store may do at the server, proved before the store works. A command that is forbidden in the middle
-//! of a script would leave half of what the script writes: Redis does not roll back.
+//! Proves before the store works that its user may do all that the store needs. If a command were forbidden in the
+//! middle of a script, half of the script's writes would remain: Redis does not roll back.
 
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
@@ -10,23 +10,24 @@ use crate::redis::transport::failure;
 use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::stored::keys::Keys;
 
-/// Answers which of some commands are forbidden.
+/// A script that returns which of some commands are forbidden.
 static FORBIDDEN: Script = Script::of_start(include_str!("../../lua/dist/start/forbidden.lua"));
 
-/// All that the scripts run, a line each.
+/// All commands that the scripts run, one per line.
 const OF_SCRIPTS: &str = include_str!("../../lua/dist/start/commands.txt");
 
-/// What the store sends besides, and no script runs. That it may load and run scripts shows when it does, and no script
-/// could ask for `TRANSACTION`.
+/// The command that the store sends itself and no script runs. Whether it may load and run scripts shows when it does.
+/// No script can ask for `TRANSACTION`.
 const OF_STORE: &str = "PING";
 
-/// What makes a transaction. An empty one changes nothing, and one that may not be executed is discarded.
+/// The commands of a transaction. An empty one changes nothing, and one that may not be executed is
+/// discarded.
 const TRANSACTION: [&str; 2] = ["MULTI", "EXEC"];
 
-/// Loads the scripts, so that the first call of each finds its own, and asks whether the user may run all that they and the
-/// store run, and touch the keys.
+/// Loads the scripts, so that the first call of each finds it, and asks whether the user may run all their commands and
+/// the store's, and touch the keys.
 ///
-/// ACL DRYRUN would prove the same, but a user that may do no more than it needs may not ask for that.
+/// ACL DRYRUN would prove the same, but a user with only the needed permissions may not run it.
 pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     for script in script::LOADED.iter().copied().chain([&FORBIDDEN]) {
         pipeline.cmd("SCRIPT").arg("LOAD").arg(script.source());
@@ -39,7 +40,7 @@ pub(crate) fn ask(pipeline: &mut Pipeline, keys: &Keys) {
     }
 }
 
-/// What the replies to that say.
+/// Reads the replies to that.
 pub(crate) fn judge(mut results: Vec<RedisResult<Value>>, keys: &Keys) -> Result<()> {
     let of_transaction = results.split_off(results.len().saturating_sub(TRANSACTION.len()));
     let forbidden = results.pop().unwrap_or(Ok(Value::Nil));
@@ -61,7 +62,7 @@ pub(crate) fn judge(mut results: Vec<RedisResult<Value>>, keys: &Keys) -> Result
     Err(Error::Refused(Refusal::Forbidden { lacking }))
 }
 
-/// Of EXEC the code is that of a transaction that is discarded, and the rest says why.
+/// For EXEC the code says that the transaction was discarded, and the rest says why.
 fn is_forbidden(result: &RedisResult<Value>) -> bool {
     let says = |error: &RedisError| {
         let (code, detail) = (server_code(error), server_detail(error));
@@ -70,7 +71,7 @@ fn is_forbidden(result: &RedisResult<Value>) -> bool {
     result.as_ref().is_err_and(says)
 }
 
-/// What a refusal of the server says that the user lacks; or any other error.
+/// The error for a permission that the server says the user lacks, or any other error.
 fn refused(error: RedisError, lacking: String) -> Error {
     match server_code(&error).as_deref() {
         Some("NOPERM") => Error::Refused(Refusal::Forbidden { lacking: vec![lacking] }),
@@ -78,7 +79,7 @@ fn refused(error: RedisError, lacking: String) -> Error {
     }
 }
 
-/// Why there is no connection: the user may ask the server neither by ROLE whether it is the master, nor by INFO.
+/// Why there is no connection: the user may run neither ROLE nor INFO to ask whether the server is the master.
 pub(crate) fn unless_forbidden(unavailable: Unavailable) -> Error {
     let error = unavailable.cause();
     let is_of_role = server_detail(error).is_some_and(|detail| detail.contains("'role'"));

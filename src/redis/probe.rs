@@ -1,4 +1,4 @@
-//! How the servers of a store are: what a readiness probe is told.
+//! The health of a store's servers, for a readiness probe.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::redis::{contract, startup};
 use crate::stored::partitions::{Partition, Partitions};
 
 impl RedisStore {
-    /// Asks each server that has partitions, past the near cache and at most as long as a call may take.
+    /// Asks each server that has partitions, past the near cache and within the deadline of a call.
     pub(crate) async fn probe(&self) -> Health {
         let (mut servers, until) = (Vec::new(), Instant::now() + self.config().deadline);
         let found = &mut servers;
@@ -42,7 +42,7 @@ impl RedisStore {
         });
         let mut servers = futures_util::future::join_all(probes).await;
         if let Err(error) = started {
-            // What keeps the store from starting keeps each call from being served, whatever else the servers say.
+            // An error that keeps the store from starting makes every call fail, whatever else the servers say.
             for server in &mut servers {
                 server.error.get_or_insert_with(|| error.clone().at(&server.server.as_str().into()));
             }
@@ -64,7 +64,7 @@ async fn probe_one(
     health
 }
 
-/// Notes what a server says of itself. An error where it does not serve.
+/// Records what a server says of itself. An error means that it does not serve.
 async fn ask(
     health: &mut ServerHealth,
     node: &Node,
@@ -75,7 +75,7 @@ async fn ask(
     let connection = match node.pool.connection(until).await {
         Ok(connection) => connection,
         Err(unavailable) => {
-            // Who makes connections asks for the role first.
+            // The connector asks for the role first.
             health.role = says_replica(unavailable.cause()).then_some(ServerRole::Replica);
             return Err(unavailable.into());
         }
@@ -94,7 +94,7 @@ async fn ask(
     health.scripts_missing = scripts.ok().and_then(missing);
     health.memory = memory.ok().and_then(memory_of);
     health.contract = noted.as_ref().ok().and_then(contract::number);
-    // Where ROLE is not to be had, it is INFO that was asked when the connection was made, and a second ago at most.
+    // If the user may not run ROLE, the connector asked by INFO, a second ago at most.
     if let Some(Err(error)) = role.ok().map(require_master) {
         health.role = says_replica(&error).then_some(ServerRole::Replica);
         return Err(failure::not_executed(error));
@@ -103,14 +103,14 @@ async fn ask(
     contract::judge(noted, partitions)
 }
 
-/// What INFO says of it.
+/// The memory figures of INFO.
 fn memory_of(info: Value) -> Option<ServerMemory> {
     let info: String = redis::from_redis_value(info).ok()?;
     let number = |field: &str| info.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok());
     Some(ServerMemory { used: number("used_memory:")?, most: number("maxmemory:").filter(|most| *most > 0) })
 }
 
-/// How many of the scripts are not there.
+/// How many of the scripts are not loaded.
 fn missing(exist: Value) -> Option<usize> {
     let exist: Vec<bool> = redis::from_redis_value(exist).ok()?;
     Some(exist.into_iter().filter(|exists| !exists).count())

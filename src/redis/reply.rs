@@ -1,4 +1,4 @@
-//! What a script answers: a flat array, a word first.
+//! The reply of a script: a flat array that begins with a word.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn parse(value: Value) -> Result<Self> {
         let Value::Array(items) = value else {
-            return Err(not_ours("a reply that is no array"));
+            return Err(not_ours("a reply that is not an array"));
         };
         let mut reply = Self { word: String::new(), rest: items.into() };
         reply.word = reply.text()?;
@@ -55,7 +55,7 @@ impl Reply {
         self.number().map(|number| usize::try_from(number).unwrap_or(usize::MAX))
     }
 
-    /// So many session ids, as they are stored.
+    /// The next `count` session ids, as they are stored.
     pub(crate) fn ids(&mut self, count: u64) -> Result<Vec<StoredId>> {
         (0..count).map(|_| self.bytes()).collect()
     }
@@ -73,7 +73,7 @@ impl Reply {
         SessionId::new(self.text()?).map_err(|_| not_ours("a reply with an impossible session id"))
     }
 
-    /// The id that a session has by now: the one at the end of the reply, if it was rotated since the call changed it.
+    /// The present id of a session: the one at the end of the reply, if it was rotated since the call changed it.
     pub(crate) fn id_since(&mut self, then: SessionId) -> Result<SessionId> {
         if self.is_empty() { Ok(then) } else { self.session_id() }
     }
@@ -86,7 +86,7 @@ impl Reply {
         }
     }
 
-    /// The record of a session, whole, with what it remembers of its last changes.
+    /// The whole record of a session, with the operation ids of its last changes.
     pub(crate) fn export(&mut self, id: &SessionId) -> Result<(Session, RecentChanges)> {
         match Record::decode(id, &self.bytes()?) {
             Some(Record::Session { session, changes, .. }) => Ok((*session, changes)),
@@ -98,20 +98,20 @@ impl Reply {
         self.rest.is_empty()
     }
 
-    /// The same with the word of the plain success.
+    /// The same reply, with the word of plain success.
     pub(crate) fn into_ok(self) -> Self {
         Self { word: "ok".to_owned(), ..self }
     }
 
-    /// The reply, if its word is the plain success; else its error.
+    /// The reply, if its word is plain success; otherwise its error.
     pub(crate) fn expect_ok(self) -> Result<Self> {
         if self.word == "ok" { Ok(self) } else { Err(self.into_error()) }
     }
 
-    /// The error for a word that is no success of the operation.
+    /// The error for a word that is not a success of the operation.
     pub(crate) fn into_error(mut self) -> Error {
         let refusal = match self.word.as_str() {
-            // What is to be imported and has expired is as good as gone.
+            // A session that has expired before its import counts as missing.
             "missing" | "expired" => Ok(Refusal::Missing),
             "exists" => Ok(Refusal::Exists),
             "gone" => Ok(Refusal::Gone),
@@ -133,14 +133,14 @@ impl Reply {
         refusal.map_or_else(|error| error, Error::Refused)
     }
 
-    /// The key that is corrupt, and whose it is where the call declares several of the kind.
+    /// The key that is corrupt, and its owner if the call declares several keys of the kind.
     fn corrupt(&mut self) -> Result<Error> {
         let key = self.text()?;
         Ok(Error::corrupt(if self.is_empty() { key } else { format!("{key} of {:?}", self.text()?) }))
     }
 }
 
-/// A script names a session that the call did not.
+/// The error for a script that names a session that the call did not.
 pub(crate) fn another_session() -> Error {
     not_ours("reply that names another session")
 }

@@ -1,4 +1,5 @@
-//! Every script that a store runs as a constant, and its name at the server. `get` is none: a store reads without a script.
+//! Every script that a store runs as a constant, and its name at the server. `get` is not among them: a store reads
+//! without a script.
 
 use std::sync::OnceLock;
 
@@ -11,17 +12,17 @@ pub(crate) struct Script {
     sha: OnceLock<String>,
 }
 
-/// What a second execution of the same call would mean.
+/// What a second execution of the same call means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// For the caller it only reads: a lost reply is as if it had never run.
+    /// It only reads: after a lost reply, it is as if it had never run.
     Reads,
-    /// The same state and reply again, so a call whose reply was lost is sent again.
+    /// It gives the same state and reply again, so a call whose reply was lost is retried.
     Repeatable,
-    /// The same, for what is stored notes the call's operation id. Where that cannot tell any more whether the call has
-    /// happened, the script says so.
+    /// The same, because the session records the call's operation id. If that record no longer proves whether the call
+    /// has happened, the script says so.
     Noted,
-    /// The same state again, but not the same report: a lost reply is the caller's to know.
+    /// It gives the same state again, but not the same report: the caller must learn that a reply was lost.
     ReportedOnce,
 }
 
@@ -30,12 +31,12 @@ impl Script {
         Self { stem, source, effect, sha: OnceLock::new() }
     }
 
-    /// One that a store runs when it starts. It is no operation.
+    /// A script that a store runs when it starts. It is not an operation.
     pub(crate) const fn of_start(source: &'static str) -> Self {
         Self::new("start", source, Effect::Reads)
     }
 
-    /// As it is sent.
+    /// Its source as it is sent.
     pub(crate) fn source(&self) -> &'static str {
         self.source
     }
@@ -58,7 +59,7 @@ macro_rules! scripts {
 }
 
 scripts! {
-    /// Those that a store loads when it connects.
+    /// The scripts that a store loads when it connects.
     LOADED;
     CREATE: "create", Noted;
     CREATE_MANY: "create_many", Repeatable;
@@ -86,7 +87,7 @@ scripts! {
 }
 
 scripts! {
-    /// Those that only a verifier runs. It loads them when it does.
+    /// The scripts that only a verifier runs. It loads them when it runs them.
     MENDING;
     MEND_SESSION: "mend_session", Repeatable;
     MEND_RECORD: "mend_record", Repeatable;

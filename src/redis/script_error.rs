@@ -1,4 +1,4 @@
-//! An error that a call of a script ended with: whether the script may have written by then, and at which command it was.
+//! The error of a script call: whether the script may have written before, and which command failed.
 
 use std::fmt;
 
@@ -8,8 +8,8 @@ use crate::redis::script::Script;
 use crate::redis::transport::failure::Failure;
 use crate::redis::transport::server_error::{server_code, server_detail};
 
-/// Codes of errors that say that nothing was written: a server refuses the call as a whole with them, or the first write
-/// of a script and no later one.
+/// Codes of errors that prove that nothing was written: with them a server refuses the whole call, or only the first
+/// write of a script.
 const NOTHING_WRITTEN: [&str; 17] = [
     "ASK",
     "BUSY",
@@ -30,8 +30,8 @@ const NOTHING_WRITTEN: [&str; 17] = [
     "WRONGPASS",
 ];
 
-/// Whether a script may have written before it ended with this error. What the scripts raise themselves, they raise before
-/// they write. A command that the user may not run by now has the code ERR, and comes anywhere.
+/// Whether a script may have written before it ended with this error. The scripts raise their own errors before they
+/// write. An error about a command that the user may no longer run has the code ERR, and can come anywhere.
 pub(crate) fn may_have_written(error: &RedisError) -> bool {
     let is_own = |detail: String| detail.starts_with("cloakroom") || detail.contains(": cloakroom: ");
     let nothing_written = |code: String| NOTHING_WRITTEN.contains(&code.as_str());
@@ -84,7 +84,7 @@ fn commands_at(source: &str, detail: &str) -> Vec<String> {
     if on_line.is_empty() { names_behind(detail, "(", ')') } else { on_line }
 }
 
-/// Names of commands between a start and an end.
+/// The names of commands between a start and an end.
 fn names_behind(text: &str, start: &str, end: char) -> Vec<String> {
     let texts = text.split(start).skip(1).filter_map(|rest| rest.split(end).next());
     texts.filter(|name| name.bytes().all(|byte| byte.is_ascii_uppercase())).map(str::to_owned).collect()

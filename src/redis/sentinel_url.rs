@@ -5,24 +5,24 @@ use redis::ConnectionInfo;
 use crate::model::{Error, Result};
 use crate::redis::hosts_url::HostsUrl;
 
-/// Where sentinels listen if the URL does not say.
+/// The port of sentinels if the URL has none.
 const PORT: u16 = 26379;
 
-const FORM: &str = "is no redis+sentinel://[user:password@]host[:port],host[:port]/service[/db], nor, with the feature `tls`, a rediss+sentinel:// URL";
+const FORM: &str = "must be redis+sentinel://[user:password@]host[:port],host[:port]/service[/db], or rediss+sentinel:// with the feature `tls`";
 
 /// What a URL of sentinels says.
 pub(crate) struct SentinelUrl {
     pub(crate) sentinels: Vec<ConnectionInfo>,
     pub(crate) service: String,
-    /// How the master is connected to. The host is not the master's, which the sentinels tell.
+    /// The settings to connect to the master. Its host is not the master's: the sentinels name that.
     pub(crate) server: ConnectionInfo,
 }
 
 impl SentinelUrl {
-    /// `None`: it is none of sentinels.
+    /// `None`: it is not a URL of sentinels.
     pub(crate) fn parse(url: &str) -> Option<Result<Self>> {
         let url = HostsUrl::parse(url, "sentinel")?;
-        // Without the URL, which may have a password.
+        // The error does not quote the URL, which may hold a password.
         Some(Self::read(url).ok_or_else(|| Error::invalid("url", FORM)))
     }
 

@@ -1,4 +1,4 @@
-//! What a URL says about a server, all of which is used or refused by name: what is ignored is missed when it is too late.
+//! Reads the URL of a server. It uses every part or refuses it by name, because an ignored part is missed too late.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use redis::{ConnectionInfo, IntoConnectionInfo as _};
 
 use crate::model::{Error, Result};
 
-/// Never the URL itself, which may have a password.
-const NO_URL: &str = "is no URL of a redis server: redis://[user:password@]host[:port][/database]";
+/// The error never quotes the URL, which may hold a password.
+const NO_URL: &str = "must be a URL of a redis server: redis://[user:password@]host[:port][/database]";
 
-const NO_TLS: &str = "is for TLS, for which cloakroom was built without its feature `tls`";
+const NO_TLS: &str = "is for TLS, but cloakroom was built without its feature `tls`";
 
-const INSECURE: &str = "has #insecure, which takes any server for yours: name the authority of its certificate by root_certificate";
+const INSECURE: &str = "has #insecure, which would trust any server: name the authority of its certificate by root_certificate instead";
 
 /// The parameters that a URL may have.
 const OF_TCP: &[&str] = &["protocol"];
@@ -31,12 +31,12 @@ pub(crate) fn read(url: &str) -> Result<ConnectionInfo> {
     match parsed.fragment() {
         None => {}
         Some("insecure") => return Err(bad(INSECURE)),
-        Some(_) => return Err(bad("has a part behind #, which says nothing here")),
+        Some(_) => return Err(bad("has a part behind #, which has no meaning here")),
     }
     let mut seen = BTreeSet::new();
     for (name, _) in parsed.query_pairs() {
         if !(if is_socket { OF_SOCKET } else { OF_TCP }).contains(&&*name) {
-            return Err(bad(format!("has {}, which says nothing here: see the builder", parameter(&name))));
+            return Err(bad(format!("has {}, which has no meaning here: see the builder", parameter(&name))));
         }
         if !seen.insert(name.clone()) {
             return Err(bad(format!("has {} twice", parameter(&name))));
@@ -44,12 +44,12 @@ pub(crate) fn read(url: &str) -> Result<ConnectionInfo> {
     }
     let database = parsed.path().trim_matches('/');
     if !is_socket && !database.is_empty() && database.parse::<u32>().is_err() {
-        return Err(bad("has something behind the host that is no number of a database"));
+        return Err(bad("has something behind the host that is not a database number"));
     }
     parsed.into_connection_info().map_err(|_| bad(NO_URL))
 }
 
-/// What a URL has by mistake may be a part of a password.
+/// Text that is in a URL by mistake may be part of a password.
 fn parameter(name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if name.bytes().all(is_plain) { format!("the parameter {name:?}") } else { "a parameter".to_owned() }
@@ -68,17 +68,17 @@ mod tests {
         for (url, expected) in [
             (
                 "redis://h/?timeout=5",
-                "url has the parameter \"timeout\", which says nothing here: see the builder",
+                "url has the parameter \"timeout\", which has no meaning here: see the builder",
             ),
-            ("redis://h/?db=1", "url has the parameter \"db\", which says nothing here: see the builder"),
+            ("redis://h/?db=1", "url has the parameter \"db\", which has no meaning here: see the builder"),
             ("redis://h/?protocol=resp3&protocol=resp2", "url has the parameter \"protocol\" twice"),
-            ("redis://u:123?hush@h", "url has a parameter, which says nothing here: see the builder"),
-            ("redis://h/1/2", "url has something behind the host that is no number of a database"),
-            ("redis://h/-1", "url has something behind the host that is no number of a database"),
-            ("redis://h#x", "url has a part behind #, which says nothing here"),
+            ("redis://u:123?hush@h", "url has a parameter, which has no meaning here: see the builder"),
+            ("redis://h/1/2", "url has something behind the host that is not a database number"),
+            ("redis://h/-1", "url has something behind the host that is not a database number"),
+            ("redis://h#x", "url has a part behind #, which has no meaning here"),
             (
                 "unix:///s?timeout=1",
-                "url has the parameter \"timeout\", which says nothing here: see the builder",
+                "url has the parameter \"timeout\", which has no meaning here: see the builder",
             ),
         ] {
             assert_eq!(refused(url), expected, "{url}");

@@ -1,11 +1,11 @@
-//! Which servers have all that the scripts need.
+//! Checks that a server has all that the scripts need.
 
 use crate::model::{Error, Refusal, Result};
 
-/// The oldest Redis that the scripts are tried on. Older ones lack some of what they run.
+/// The oldest Redis on which the scripts are tested. Older ones lack some of their commands.
 const OLDEST: [u32; 2] = [6, 2];
 
-/// Refuses a server that is too old, by what it says of itself in INFO. One that says nothing is taken.
+/// Refuses a server that is too old, by its INFO. A server without INFO is accepted.
 pub(crate) fn check(info: &str) -> Result<()> {
     let field =
         |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
@@ -35,7 +35,7 @@ mod tests {
                 )
             );
         }
-        // Valkey tells the version of Redis that it is like.
+        // Valkey reports the version of Redis that it resembles.
         let valkey = "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:9.1.2\r\n";
         for info in [valkey, "redis_version:6.2.0", "redis_version:255.255.255", "redis_version:unknown", ""]
         {

@@ -1,4 +1,4 @@
-//! What a service does with its sessions, in Redis.
+//! The operations on sessions in Redis.
 
 use std::sync::Arc;
 
@@ -84,11 +84,11 @@ impl SessionStore for RedisStore {
     async fn delete(&self, session: &dyn SessionRef) -> Result<Option<Removed>> {
         let delete = |call: Arc<Call>| async move { commands::delete::run(&call, session).await };
         match self.search("delete", delete).await {
-            // It went to another partition by a login.
+            // A login moved it to another partition.
             Err(Error::Refused(Refusal::Rotated { to: Some(to) })) => {
                 let delete = |call: Arc<Call>| async move { commands::delete::run(&call, &to).await };
                 match self.search("delete", delete).await {
-                    // It has been left behind by another login since: only one is followed.
+                    // Another login has moved it again since: a delete follows only one.
                     Err(Error::Refused(Refusal::Rotated { .. })) => Ok(None),
                     deleted => deleted,
                 }
@@ -195,7 +195,7 @@ impl SessionStore for RedisStore {
 }
 
 impl RedisStore {
-    /// A session of which a refresh would write nothing. Only the server can tell whether a node holds its lease.
+    /// A session for which a refresh would write nothing. Only the server knows whether a node holds its lease.
     fn answer_untouched(&self, id: &SessionId) -> Option<Session> {
         let is_fenced = self.identity.is_some();
         self.answer("refresh", id, |near_cache| {
@@ -203,7 +203,7 @@ impl RedisStore {
         })
     }
 
-    /// What a reap met makes no report wait or fail.
+    /// Tidies after a reap. It neither delays nor fails the report.
     async fn tidy(&self, reaped: &Result<Reaped>) {
         let tidying = self.tidying();
         if reaped.as_ref().is_ok_and(|reaped| reaped.dropped > 0) {
@@ -214,7 +214,7 @@ impl RedisStore {
         }
         let step = self.call("tidy", |call| async move { tidy::step(&call, tidying).await }).await;
         if let Err(error) = step {
-            tracing::debug!(%error, "indexes are not tidied this time");
+            tracing::debug!(%error, "indexes were not tidied this time");
         }
     }
 }

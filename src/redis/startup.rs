@@ -1,5 +1,4 @@
-//! What has to be done once before the first call: by `build`, or by the first call of a store that started without its
-//! server.
+//! The preparation before the first call: by `build`, or by the first call of a store that started without its server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,20 +21,21 @@ use crate::stored::keys::Keys;
 use crate::stored::partitions::{Partition, Partitions};
 use crate::stored::slot::Slot;
 
-/// Between two attempts of a store that starts: at first, each next one twice as long, and at most.
+/// The first and the longest pause between two attempts to start; each pause is twice the one before.
 const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(250)];
 
-/// How long an attempt may take. Those who wait for it have deadlines of their own, which end nobody else's start.
+/// How long an attempt may take. The calls that wait for it have their own deadlines, which do not end the
+/// attempt.
 const LONGEST_ATTEMPT: Duration = Duration::from_secs(60);
 
 /// How an attempt ended, once it has.
 type Outcome = Option<Result<()>>;
 
-/// Whether a server was prepared, and who is at it.
+/// Whether the servers are prepared, and the task that prepares them.
 #[derive(Debug, Default)]
 pub(crate) struct Startup {
     is_done: AtomicBool,
-    /// Whether the namespace has to be there.
+    /// Whether the namespace must exist.
     must_exist: bool,
     attempt: Mutex<Option<watch::Receiver<Outcome>>>,
 }
@@ -45,8 +45,8 @@ impl Startup {
         Self { must_exist, ..Self::default() }
     }
 
-    /// Waits until the server is prepared, or an attempt to do so has failed. However many calls wait, one task is at it;
-    /// the call that comes after it failed begins another.
+    /// Waits until the servers are prepared, or an attempt has failed. However many calls wait, one task works; the
+    /// next call after a failure starts another.
     pub(crate) async fn done(
         self: &Arc<Self>,
         sender: &Arc<Sender>,
@@ -68,7 +68,7 @@ impl Startup {
         }
     }
 
-    /// Tries again while the server is away or loads its data, until the deadline.
+    /// Retries while the server is away or loads its data, until the deadline.
     pub(crate) async fn wait(
         self: &Arc<Self>,
         sender: &Arc<Sender>,
@@ -83,7 +83,7 @@ impl Startup {
                 outcome => return outcome,
             };
             if Instant::now() + pause >= until {
-                // What kept it from starting says more than that time was up.
+                // The earlier error says more than a passed deadline.
                 return Err(why.unwrap_or(error));
             }
             why = Some(error);
@@ -98,7 +98,7 @@ impl Startup {
         partitions: &Arc<Partitions>,
     ) -> watch::Receiver<Outcome> {
         let mut attempt = self.attempt.lock().unwrap_or_else(PoisonError::into_inner);
-        // Whose task is gone tells nothing any more.
+        // An attempt whose task is gone will never end.
         if let Some(attempt) = attempt.as_ref().filter(|attempt| attempt.has_changed().is_ok()) {
             return attempt.clone();
         }
@@ -124,14 +124,14 @@ fn late(sender: &Sender, partitions: &Partitions) -> Error {
     }
 }
 
-/// Where all keys of a partition are.
+/// The slot of all keys of a partition.
 fn slot(partitions: &Partitions, partition: Partition) -> Slot {
     Slot::of_key(&partitions.keys(partition).expiry())
 }
 
-/// Prepares each server that has partitions, in two round trips, or three where there are several partitions. A node of a
-/// cluster that is away is prepared by the calls that find it back. That which has the partition with the tag 0 may be away
-/// only where another notes of the namespace what it would.
+/// Prepares each server that has partitions, in two round trips, or three with several partitions. If a node of a
+/// cluster is away, the calls that find it back prepare it. The node with the tag 0's partition may be away only if
+/// another node has the namespace's note.
 async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, until: Instant) -> Result<()> {
     let homes = homes(sender, partitions, until).await.map_err(permission::unless_forbidden)?;
     let (first, others) = homes.split_at(1.min(homes.len()));
@@ -152,7 +152,7 @@ async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, unt
     let mut of_those = Vec::new();
     for partition in partitions.all() {
         let owner = sender.servers().owner(|| slot(partitions, partition), until).await?;
-        // Wherever the first is by now, it is noted in that.
+        // The note goes into the first partition, wherever that is by now.
         let is_first = away.is_none() && partition == partitions.first();
         let is_here = is_first || here.iter().any(|node| Arc::ptr_eq(node, &owner));
         of_those.extend(is_here.then_some(partition));
@@ -163,7 +163,7 @@ async fn prepare(sender: &Sender, partitions: &Partitions, must_exist: bool, unt
     }
 }
 
-/// The servers, with a partition of each. First the one that has the tag 0.
+/// The servers, each with one of its partitions. The server with the tag 0 comes first.
 pub(crate) async fn homes(
     sender: &Sender,
     partitions: &Partitions,
@@ -190,7 +190,7 @@ async fn prepare_at(
     let connection = node.pool.connection(until).await.map_err(permission::unless_forbidden)?;
     let mut results = ask(&connection, keys, until).await?;
     for _ in 1..LOADS {
-        // Somebody flushes the scripts just now.
+        // Another client is flushing the scripts just now.
         if !results.iter().any(|result| result.as_ref().is_err_and(is_no_script)) {
             break;
         }
@@ -202,10 +202,10 @@ async fn prepare_at(
     let of_permission = results.split_off(2);
     let noted = results.pop().unwrap_or(Ok(Value::Nil));
     let info = results.pop().unwrap_or(Ok(Value::Nil));
-    // Where INFO is forbidden nothing is known.
+    // If INFO is forbidden, nothing is known.
     let info = info.and_then(|info| Ok(redis::from_redis_value::<String>(info)?)).unwrap_or_default();
     server_version::check(&info)?;
-    // Of a slot on its way the node tells nothing; the note of the contract follows it.
+    // For a slot that is moving the node gives no answer. The note of the contract follows the slot.
     let is_on_its_way = |result: &RedisResult<Value>| {
         result.as_ref().is_err_and(|error| {
             matches!(Redirect::of_error(error), Some(Redirect::Moved(_) | Redirect::Ask(_) | Redirect::Later))
@@ -221,7 +221,7 @@ async fn prepare_at(
     Ok(())
 }
 
-/// What the server says of itself, which contract is noted, and what the user may.
+/// Asks for INFO, the recorded contract, and the user's permissions.
 async fn ask(connection: &Connection, keys: &Keys, until: Instant) -> Result<Vec<RedisResult<Value>>> {
     let mut questions = Pipeline::new();
     questions.cmd("INFO");
@@ -231,7 +231,8 @@ async fn ask(connection: &Connection, keys: &Keys, until: Instant) -> Result<Vec
     connection.replies(&questions, until).await.or_not_executed()
 }
 
-/// A session that loses an index entry to eviction is half a session. INFO tells where managed services refuse CONFIG.
+/// A session that loses an index entry to eviction is half a session. INFO has the policy even where managed services
+/// refuse CONFIG.
 fn warn_of_eviction(info: &str) {
     match eviction_policy(info) {
         Some("noeviction") => {}
@@ -239,7 +240,7 @@ fn warn_of_eviction(info: &str) {
             maxmemory_policy = policy,
             "the server may evict keys, which breaks sessions; set maxmemory-policy to noeviction"
         ),
-        None => tracing::debug!("the server does not tell its maxmemory-policy"),
+        None => tracing::debug!("the server does not report its maxmemory-policy"),
     }
 }
 

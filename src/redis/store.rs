@@ -23,15 +23,15 @@ use crate::stored::partitions::{Partition, Partitions};
 #[derive(Clone)]
 pub struct RedisStore {
     pub(crate) backend: Arc<Backend>,
-    /// Of all calls through this handle; one per call if there is none.
+    /// The operation id of all calls through this handle. If there is none, each call makes its own.
     pub(crate) operation_id: Option<OperationId>,
     /// The node that makes all calls through this handle.
     pub(crate) identity: Option<NodeIdentity>,
-    /// What sends all calls through this handle, where that is not what sends those of the store.
+    /// The sender of all calls through this handle, if it differs from the store's.
     pub(crate) alone: Option<Arc<Sender>>,
 }
 
-/// What all handles of a store share.
+/// The state that all handles of a store share.
 pub(crate) struct Backend {
     config: Arc<StoreConfig>,
     /// `None` once the store is closed.
@@ -58,7 +58,7 @@ impl RedisStore {
         }
     }
 
-    /// Waits until the server is prepared, or will not be in time.
+    /// Waits until the server is prepared, or until the deadline makes that impossible.
     pub(crate) async fn start(&self) -> Result<()> {
         let config = self.config();
         let until = Instant::now() + config.deadline;
@@ -66,9 +66,9 @@ impl RedisStore {
         started.map_err(|error| error.at(&config.server))
     }
 
-    /// What sends, until the store is closed.
+    /// The sender, until the store is closed.
     pub(crate) fn sender(&self) -> Result<Arc<Sender>> {
-        // Poisoned or not, what it holds is whole: nothing is done under the lock but this.
+        // The value is whole even if the lock is poisoned: no code that panics runs under it.
         let sender = self.backend.sender.read().unwrap_or_else(PoisonError::into_inner).clone();
         let sender = sender.ok_or_else(|| Error::obstacle(Obstacle::Closed, None))?;
         Ok(self.alone.clone().unwrap_or(sender))
@@ -78,7 +78,7 @@ impl RedisStore {
         &self.backend.config
     }
 
-    /// Over how many partitions its sessions are spread.
+    /// The number of partitions over which the namespace spreads its sessions.
     #[must_use]
     pub fn partition_count(&self) -> u16 {
         self.partitions().count()
@@ -92,7 +92,7 @@ impl RedisStore {
         &self.backend.tidying
     }
 
-    /// What is answered from memory, as a call that asks nothing.
+    /// Records an answer from memory as a call that asks no server.
     pub(crate) fn answer<T>(
         &self,
         name: &'static str,
@@ -124,7 +124,7 @@ impl RedisStore {
         self.call_as(name, self.operation_id, body).await
     }
 
-    /// Makes a call that asks for a session.
+    /// Makes a call that looks for a session.
     pub(crate) async fn search<T, F>(
         &self,
         name: &'static str,
@@ -136,7 +136,7 @@ impl RedisStore {
         self.observe_by(self.begin(name, self.operation_id)?, body, outcome::of_search).await
     }
 
-    /// Makes a call that ends something, and tells whether there was anything to end.
+    /// Makes a call that ends something, and returns whether there was anything to end.
     pub(crate) async fn end_one<F>(
         &self,
         name: &'static str,
@@ -202,12 +202,12 @@ impl RedisStore {
         F: Future<Output = Result<T>>,
     {
         let call = Arc::new(call);
-        // By reference, for a future that is handed on by value has room for it twice, and is copied each time.
+        // By reference: a future that is passed by value takes its space twice, and is copied each time.
         let body = std::pin::pin!(body(call.clone()));
         call.observe(body, outcome_of).await
     }
 
-    /// Lets go of all connections.
+    /// Closes all connections.
     pub(crate) fn end_all(&self) {
         self.config().near_cache.iter().for_each(|near_cache| near_cache.close());
         self.backend.sender.write().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,6 +1,6 @@
-//! What stays in users' and nodes' indexes of sessions whose records went by their own TTL, for nobody reaped them in time.
-//! A reaper that meets such a gap, an entry of the expiry index without a record, goes through all indexes behind it, a
-//! bounded part of the key space for each batch that it reaps afterwards.
+//! Tidies users' and nodes' indexes after sessions that nobody reaped in time, whose records then ended by their own
+//! TTL. A reaper that meets such a gap, an entry of the expiry index without a record, then walks through all indexes,
+//! a bounded part of the key space per batch that it reaps afterwards.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use crate::model::{Error, Result};
 use crate::redis::call::Call;
 use crate::redis::commands::count::count_indexes;
 
-/// How many keys of the server are looked at for each batch.
+/// How many keys of the server one step looks at.
 const KEYS_PER_STEP: usize = 1000;
 
 /// Where a walk through the indexes is.
@@ -17,9 +17,9 @@ pub(crate) struct Tidying(Mutex<Walk>);
 
 #[derive(Debug, Default)]
 struct Walk {
-    /// At which of the servers it is, and the cursor there, if a walk is on.
+    /// The server that the walk is at, and the cursor there, if a walk is on.
     cursor: Option<(usize, Vec<u8>)>,
-    /// Another walk is to follow: a gap was met while this one was on its way.
+    /// Whether another walk must follow: a gap was met during this one.
     again: bool,
 }
 
@@ -28,7 +28,7 @@ impl Tidying {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A gap was met.
+    /// Records that a gap was met.
     pub(crate) fn begin(&self) {
         let mut walk = self.walk();
         if walk.cursor.is_none() {
@@ -51,7 +51,7 @@ impl Tidying {
         self.walk().cursor = Some(next);
     }
 
-    /// All servers are behind it.
+    /// Records that the walk has passed all servers.
     fn end(&self) {
         let mut walk = self.walk();
         walk.cursor = std::mem::take(&mut walk.again).then(|| beginning(0));
@@ -62,9 +62,9 @@ fn beginning(nth: usize) -> (usize, Vec<u8>) {
     (nth, b"0".to_vec())
 }
 
-/// Goes on with a walk by one step.
+/// Continues a walk by one step.
 ///
-/// Several reapers may each be on a walk of their own; what one has dropped the others do not find.
+/// Several reapers may walk at once; entries that one has dropped the others do not find.
 pub(crate) async fn step(call: &Call, tidying: &Tidying) -> Result<()> {
     let Some((nth, cursor)) = tidying.cursor() else {
         return Ok(());
@@ -81,11 +81,11 @@ pub(crate) async fn step(call: &Call, tidying: &Tidying) -> Result<()> {
     let of_partition = |key: Vec<u8>| Some((call.partitions().of_key(&key)?, key));
     let indexes: Vec<_> = indexes.into_iter().filter_map(of_partition).collect();
     match count_indexes(call, &indexes).await {
-        // The others' are tidied without those.
+        // Other indexes are still tidied.
         Err(Error::Corrupt { .. }) => {
             for index in &indexes {
                 match count_indexes(call, std::slice::from_ref(index)).await {
-                    Err(error @ Error::Corrupt { .. }) => tracing::debug!(%error, "an index is not tidied"),
+                    Err(error @ Error::Corrupt { .. }) => tracing::debug!(%error, "an index was not tidied"),
                     counted => drop(counted?),
                 }
             }

@@ -1,4 +1,4 @@
-//! Whom a store trusts over TLS, and as whom it shows itself.
+//! The authorities that a store trusts over TLS, and its own certificate.
 
 use std::fmt;
 
@@ -11,20 +11,20 @@ use crate::model::{Error, Result};
 /// Certificates in PEM, as the builder was given them.
 #[derive(Default)]
 pub(crate) struct Certificates {
-    /// Instead of those that the platform trusts.
+    /// The authorities to trust instead of the platform's.
     pub(crate) root: Option<Vec<u8>>,
-    /// With its key.
+    /// The client certificate with its key.
     pub(crate) client: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// Without what is secret.
+/// Hides the secrets.
 impl fmt::Debug for Certificates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Certificates")
     }
 }
 
-/// Adds them to how a server is reached, and sees to it that there is what encrypts.
+/// Adds them to the connection settings, and makes sure that a crypto provider is installed.
 pub(crate) fn prepare(info: ConnectionInfo, certificates: &Certificates) -> Result<ConnectionInfo> {
     let Certificates { root, client } = certificates;
     let field = if root.is_some() { "root_certificate" } else { "client_certificate" };
@@ -38,7 +38,7 @@ pub(crate) fn prepare(info: ConnectionInfo, certificates: &Certificates) -> Resu
         return Ok(info);
     }
     if has_own {
-        return Err(Error::invalid(field, "stands in the client too"));
+        return Err(Error::invalid(field, "is in the client too"));
     }
     if let Some(root) = root {
         check("root_certificate", root)?;
@@ -46,7 +46,7 @@ pub(crate) fn prepare(info: ConnectionInfo, certificates: &Certificates) -> Resu
     if let Some((certificate, key)) = client {
         check("client_certificate", certificate)?;
         PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            Error::invalid("client_certificate", format!("has a key that is no PEM: {error}"))
+            Error::invalid("client_certificate", format!("has a key that is not PEM: {error}"))
         })?;
     }
     let client_tls =
@@ -62,11 +62,12 @@ fn check(field: &'static str, pem: &[u8]) -> Result<()> {
     match read {
         Ok(certificates) if !certificates.is_empty() => Ok(()),
         Ok(_) => Err(Error::invalid(field, "has no certificate in PEM")),
-        Err(error) => Err(Error::invalid(field, format!("is no PEM: {error}"))),
+        Err(error) => Err(Error::invalid(field, format!("is not PEM: {error}"))),
     }
 }
 
-/// rustls panics at the first connection of a process that has not said what encrypts. Whoever said so is left alone.
+/// rustls panics at the first connection of a process without a crypto provider. One that the service installed
+/// stays.
 fn provide() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // An error means that another thread was faster.

@@ -1,4 +1,4 @@
-//! All sessions and all users of a namespace, page by page: for whoever operates it.
+//! Walks through all sessions and all users of a namespace, page by page, for operators.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,8 +16,9 @@ use crate::stored::partitions::Partition;
 /// The largest page.
 const LARGEST_PAGE: usize = 1000;
 
-/// Where a walk through all sessions goes on. By `Display` it is a text, to go on in another process: without the id of the
-/// session that it stands at, which is a secret, so that it comes again by all that expire in that millisecond.
+/// Where a walk through all sessions continues. `Display` writes it as text, so that another process can continue. The
+/// text does not contain the id of the session that it stands at, because that is a secret; so the walk repeats all
+/// sessions that expire in that millisecond.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Position {
     partition: u16,
@@ -51,14 +52,14 @@ impl FromStr for Position {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
-        let wrong = || Invalid::new("position", "is none of a walk");
+        let wrong = || Invalid::new("position", "is not one that a walk returned");
         let (partition, expires_at) = text.split_once('.').ok_or_else(wrong)?;
         let partition = partition.parse().map_err(|_| wrong())?;
         Ok(Self { partition, expires_at: expires_at.parse().map_err(|_| wrong())?, id: Vec::new() })
     }
 }
 
-/// A session that a walk came by.
+/// A session that a walk passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Passed {
@@ -72,13 +73,14 @@ pub struct Passed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stretch {
-    /// The sessions, by the time of their expiry in each partition; some of them may be over by now.
+    /// The sessions, ordered by the time of their expiry in each partition. Some of them may have ended by
+    /// now.
     pub sessions: Vec<Passed>,
-    /// Where to go on; `None` at the end.
+    /// Where the next page begins; `None` at the end.
     pub next: Option<Position>,
 }
 
-/// Where a look at all users goes on. It is of the store that told it, and of no other.
+/// Where a scan of all users continues. It is valid only for the store that returned it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scan {
     server: usize,
@@ -89,19 +91,19 @@ pub struct Scan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Users {
-    /// Those with live sessions, and how many each has.
+    /// Users with live sessions, and how many each has.
     pub users: Vec<(String, u64)>,
-    /// Where to go on; `None` at the end.
+    /// Where the next page begins; `None` at the end.
     pub next: Option<Scan>,
 }
 
 impl RedisStore {
-    /// Reads a page of all sessions of the namespace, 1 to 1,000, by the time of their expiry in one partition after the
-    /// other. A session that is used meanwhile moves on before the walk, so each is come by that is there all the while, some
-    /// more than once; but for one whose ttl is made shorter meanwhile.
+    /// Reads a page of all sessions of the namespace, 1 to 1,000, ordered by the time of their expiry, one partition
+    /// after the other. A session that is used meanwhile moves ahead of the walk. So the walk passes each session that
+    /// exists throughout, some more than once, except one whose ttl is shortened meanwhile.
     ///
     /// # Errors
-    /// [`Error::Invalid`] names a bad size, or a position in a partition that is none.
+    /// [`Error::Invalid`] names a bad size, or a position in a partition that does not exist.
     pub async fn walk(&self, from: Option<&Position>, size: usize) -> Result<Stretch> {
         check_count("page size", size, LARGEST_PAGE)?;
         let mut rest = self
@@ -120,7 +122,7 @@ impl RedisStore {
             if !is_full || !found.is_empty() {
                 break is_full;
             }
-            // As many as were asked for expire in the same millisecond, and are behind.
+            // The page is full of sessions that expire in the same millisecond and were passed already.
             asked *= 2;
         };
         let here = found.last().filter(|_| is_full).map(|(id, at)| Position {
@@ -148,9 +150,9 @@ impl RedisStore {
         self.call_in(partition, "walk", self.operation_id, body).await
     }
 
-    /// Looks at about so many keys of the server, 1 to 1,000, whatever is stored there, for users who have live sessions. A
-    /// user may be told more than once, and one who comes or goes meanwhile may or may not be. It is for whoever operates
-    /// the namespace: what it costs grows with all keys of the server.
+    /// Looks at about this many keys of the server, 1 to 1,000, for users who have live sessions. It may return a user
+    /// more than once, and may or may not return one who comes or goes meanwhile. It is for operators: its cost grows
+    /// with the number of all keys on the server.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a bad number of keys.
@@ -170,7 +172,7 @@ impl RedisStore {
             let of_user = |key: Vec<u8>| {
                 let partition = call.partitions().of_key(&key)?;
                 let user = call.partitions().keys(partition).user_of_index(&key)?.to_vec();
-                // What is no text is no user that could be told.
+                // A name that is not valid text cannot be returned.
                 Some((String::from_utf8(user).ok()?, (partition, key)))
             };
             let (users, indexes): (Vec<String>, Vec<Index>) = keys.into_iter().filter_map(of_user).unzip();

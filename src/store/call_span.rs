@@ -1,4 +1,4 @@
-//! The span of a call, and what is measured of it.
+//! The tracing span of a call, and its measurements.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,7 +8,7 @@ use crate::model::SessionId;
 use crate::store::meter::{Beginning, CALL, ERROR_TYPE, OPERATION, OUTCOME, SYSTEM};
 use crate::store::outcome::{self, Outcome};
 
-/// Which store is called.
+/// The kind of store that is called.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum System {
     #[cfg(feature = "redis")]
@@ -38,7 +38,7 @@ fn span_of(name: &'static str) -> tracing::Span {
     )
 }
 
-/// A call that is observed.
+/// A call with its span and its measurements.
 #[derive(Debug)]
 pub(crate) struct CallSpan {
     pub(crate) span: tracing::Span,
@@ -49,13 +49,13 @@ pub(crate) struct CallSpan {
 }
 
 impl CallSpan {
-    /// Of a call of this name, with the fields that are known at its end.
+    /// Begins the span of a call with this name. Its last fields are filled in at the end.
     pub(crate) fn begin(system: System, name: &'static str) -> Self {
         let span = span_of(name);
         Self { span, name, system, began: Beginning::now(), has_ended: AtomicBool::new(false) }
     }
 
-    /// Notes how it went.
+    /// Records how the call went.
     pub(crate) fn end(&self, outcome: Outcome) {
         self.has_ended.store(true, Ordering::Relaxed);
         note(&self.span, outcome);
@@ -70,7 +70,7 @@ impl CallSpan {
     }
 }
 
-/// Whoever called did not wait for the end.
+/// The caller dropped the call before its end.
 impl Drop for CallSpan {
     fn drop(&mut self) {
         if !self.has_ended.load(Ordering::Relaxed) {
@@ -84,8 +84,8 @@ fn note(span: &tracing::Span, outcome: Outcome) {
     outcome.error_type.map(|error_type| span.record("error.type", error_type));
 }
 
-/// A call about a session that was answered without asking. It took no time of any server, and is not among what is
-/// measured of those that did.
+/// A call about a session that was answered from memory. It is not measured with the calls that took a server's
+/// time.
 #[cfg(feature = "redis")]
 pub(crate) fn answered(name: &'static str, id: &SessionId) {
     let span = span_of(name);
@@ -97,7 +97,7 @@ pub(crate) fn answered(name: &'static str, id: &SessionId) {
     }
 }
 
-/// Runs a call that waits for nothing in its span.
+/// Runs a call that does not await, within its span.
 pub(crate) fn observe<T>(
     name: &'static str,
     call: impl FnOnce() -> Result<T>,

@@ -1,4 +1,4 @@
-//! What became of sessions, read as it is told.
+//! A stream of events: what happened to sessions.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,28 +10,30 @@ use tokio::task::AbortHandle;
 
 use crate::model::{EntryId, EventsFrom, EventsPosition, Result, Told};
 
-/// A store that tells events: see [`Rules::events`](crate::Rules::events).
+/// A store that writes events and reads them back: see [`Rules::events`](crate::Rules::events).
 #[async_trait]
 pub trait EventStore: Send + Sync {
-    /// What becomes of the sessions of all partitions, in order within each.
+    /// Reads the events of all sessions. They come in order within each partition.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) where the rules ask for no events, or the position is of another number of
-    /// partitions; [`Error::NotExecuted`](crate::Error::NotExecuted) where the server does not answer in time;
-    /// [`Refusal::Forbidden`](crate::Refusal::Forbidden) where its user may not read streams.
+    /// [`Error::Invalid`](crate::Error::Invalid) where the rules turn no events on, or where the position comes from a
+    /// namespace with another number of partitions; [`Error::NotExecuted`](crate::Error::NotExecuted) where the server
+    /// does not answer in time; [`Refusal::Forbidden`](crate::Refusal::Forbidden) where its user may not read streams.
     async fn events(&self, from: EventsFrom) -> Result<EventStream>;
 
-    /// What becomes of the sessions that a node has, or had before: for a gateway, which then learns of its own
-    /// connections at a cost that does not grow with the other gateways.
+    /// Reads the events of the sessions that a node has or had. A gateway reads its own events by this call, at
+    /// a cost that does not grow with the number of gateways.
     ///
     /// # Errors
-    /// The same; and [`Error::Invalid`](crate::Error::Invalid) for an empty or too long name.
+    /// Those of [`events`](Self::events), and [`Error::Invalid`](crate::Error::Invalid) for a name that is
+    /// empty or too long.
     async fn events_of_node(&self, node: &str, from: EventsFrom) -> Result<EventStream>;
 }
 
-/// Events, as they are told: a `Stream` that ends when its store is closed. Each is told at least once.
+/// Events as they happen: a `Stream` that ends when its store is closed. It delivers each event at least
+/// once.
 ///
-/// Whoever takes them slowly is waited for, up to what the streams keep.
+/// A slow reader loses nothing until the streams in the store drop their oldest events.
 #[derive(Debug)]
 pub struct EventStream {
     incoming: mpsc::Receiver<Part>,
@@ -40,11 +42,11 @@ pub struct EventStream {
     readers: Vec<AbortHandle>,
 }
 
-/// What a reader found in a partition: an entry, and what it tells, if that is for the caller.
+/// What a reader found in a partition: the position of an entry, and its event if that is for the caller.
 #[derive(Debug)]
 pub(crate) struct Part {
     pub(crate) partition: u16,
-    /// `None`: nothing was read there yet.
+    /// `None`: the reader has read nothing there yet.
     pub(crate) at: Option<EntryId>,
     pub(crate) told: Option<Told>,
 }
@@ -58,21 +60,22 @@ impl EventStream {
         Self { incoming, position, at: None, readers }
     }
 
-    /// The next one, however long it takes. `None`: the store is closed.
+    /// Waits for the next event. `None`: the store is closed.
     ///
-    /// Cancellation safety: nothing is lost where this is dropped.
+    /// Cancellation safety: dropping this future loses no event.
     pub async fn next(&mut self) -> Option<Told> {
         std::future::poll_fn(|context| self.poll(context)).await
     }
 
-    /// Up to where it was read: behind what was told last. To be stored once that was heeded.
+    /// The position behind the last event that the stream returned. Store it once you have handled that
+    /// event.
     #[must_use]
     pub fn position(&self) -> &EventsPosition {
         &self.position
     }
 
-    /// When the event happened that was told last, by its server's clock, in milliseconds since the epoch. `None`: none was
-    /// told yet, or that some were missed.
+    /// When the last returned event happened, by its server's clock, in milliseconds since the epoch. `None` before the
+    /// first event, and after a `Lagged`.
     #[must_use]
     pub fn at_ms(&self) -> Option<u64> {
         self.at.map(|at| at.ms)

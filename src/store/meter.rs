@@ -1,29 +1,29 @@
-//! What is counted and measured, with the feature `metrics`. Without it all of this does nothing, and costs nothing.
+//! Metrics, with the feature `metrics`. Without that feature this module does nothing and costs nothing.
 //!
-//! Names and labels are those of OpenTelemetry where it has some. What a label says is a word out of a short list: never an
-//! id, a user, or anything else that comes from outside.
+//! Names and labels follow OpenTelemetry where it defines them. A label's value is a word out of a short list: never an
+//! id, a user, or any other input.
 
 use crate::model::Reaped;
 
 /// A label and its value.
 pub(crate) type Label = (&'static str, &'static str);
 
-/// Of the store: `redis` or `memory`.
+/// The kind of store: `redis` or `memory`.
 pub(crate) const SYSTEM: &str = "db.system.name";
 /// The name of a call.
 pub(crate) const OPERATION: &str = "db.operation.name";
 /// How a call, a sweep or a migration went.
 pub(crate) const OUTCOME: &str = "cloakroom.outcome";
-/// What kept something from being done.
+/// Why something was not done.
 pub(crate) const ERROR_TYPE: &str = "error.type";
-/// What became of something.
+/// The result.
 pub(crate) const RESULT: &str = "cloakroom.result";
-/// Which task in the background.
+/// The background task.
 pub(crate) const TASK: &str = "cloakroom.task";
-/// What a circuit breaker came to.
+/// The state that a circuit breaker reached.
 pub(crate) const STATE: &str = "cloakroom.breaker.state";
 
-/// The name of what is counted or measured, and what that is.
+/// The name of a metric, and what it counts or measures.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 struct Metric {
@@ -31,28 +31,29 @@ struct Metric {
     help: &'static str,
 }
 
-/// Only grows.
+/// A count that only grows.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 pub(crate) struct Counter(Metric);
 
-/// How many there are. What several stores of a process have is added up.
+/// How many there are now. The stores of a process are added up.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 pub(crate) struct Gauge(Metric);
 
-/// How long something took, in seconds.
+/// A duration, in seconds.
 #[derive(Debug)]
 #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
 pub(crate) struct Timer(Metric);
 
-/// A static for each, and what describes all of them.
+/// Defines a static per metric, and a function that describes all of them.
 macro_rules! meters {
     ($($kind:ident $constant:ident = $name:literal, $help:literal;)+) => {
         $(pub(crate) static $constant: $kind = $kind(Metric { name: $name, help: $help });)+
 
-        /// Tells the recorder that is installed what the metrics mean, and their units. Once, after it was installed and before
-        /// a store is built; exporters that show neither need no call of it. docs/operating.md has the metrics.
+        /// Gives the installed recorder the descriptions and units of the metrics. Call it once, after you install the
+        /// recorder and before you build a store. An exporter that shows neither does not need it. docs/operating.md
+        /// lists the metrics.
         #[cfg(feature = "metrics")]
         pub fn describe_metrics() {
             $($constant.describe();)+
@@ -61,28 +62,28 @@ macro_rules! meters {
 }
 
 meters! {
-    Timer CALL = "db.client.operation.duration", "How long a call of a store took, from its beginning to its answer";
+    Timer CALL = "db.client.operation.duration", "Duration of a call to the store, from its beginning to its answer";
     Counter ROUND_TRIPS = "cloakroom.operation.round_trips", "Round trips that calls made";
-    Counter ATTEMPTS = "cloakroom.operation.attempts", "What calls sent, and sent again because a connection broke or its server was not the master";
-    Counter LOOKUPS = "cloakroom.near_cache.lookups", "Calls that the near cache was asked to answer";
-    Counter INVALIDATIONS = "cloakroom.near_cache.invalidations", "Changes that servers told the near cache of";
-    Gauge CONNECTIONS = "db.client.connection.count", "Connections that are there";
+    Counter ATTEMPTS = "cloakroom.operation.attempts", "Attempts that calls made: the first one, and retries because a connection broke or the server was not the master";
+    Counter LOOKUPS = "cloakroom.near_cache.lookups", "Calls that looked into the near cache";
+    Counter INVALIDATIONS = "cloakroom.near_cache.invalidations", "Changes of which servers notified the near cache";
+    Gauge CONNECTIONS = "db.client.connection.count", "Open connections";
     Gauge PENDING = "db.client.connection.pending_requests", "Calls that wait for a connection";
-    Counter TIMEOUTS = "db.client.connection.timeouts", "Calls that had no connection by their deadline";
-    Timer CONNECT = "db.client.connection.create_time", "How long making a connection took";
-    Counter BROKEN = "cloakroom.connection.broken", "Connections that were given up: they broke, fell silent, or led to a server that is not the master";
+    Counter TIMEOUTS = "db.client.connection.timeouts", "Calls that got no connection by their deadline";
+    Timer CONNECT = "db.client.connection.create_time", "Time to open a connection";
+    Counter BROKEN = "cloakroom.connection.broken", "Connections that the pool closed because they broke, fell silent, or led to a server that is not the master";
     Gauge IN_USE = "cloakroom.connection.calls", "Calls that wait for a reply";
     Gauge OPEN = "cloakroom.breaker.open", "Circuit breakers that are not closed";
     Counter TRANSITIONS = "cloakroom.breaker.transitions", "Changes of the state of circuit breakers";
-    Counter FALLBACK = "cloakroom.fallback.events", "What was done while a store was away, and when it was back";
-    Counter SWEEPS = "cloakroom.background.sweeps", "Sweeps of tasks in the background";
-    Counter REAPED = "cloakroom.reap.sessions", "What reaping removed, and what it met that cannot be";
-    Timer REAP_LAG = "cloakroom.reap.lag", "How long the session had been expired that a batch of the reaper began with";
-    Timer EVENTS_LAG = "cloakroom.events.lag", "How old the first event of a batch was when it was handed to its reader, or what waits for the reader is";
-    Counter RECOVERED = "cloakroom.recover.sessions", "Sessions of dead nodes that were taken over";
+    Counter FALLBACK = "cloakroom.fallback.events", "What the fallback store did while its store was away, and once it was back";
+    Counter SWEEPS = "cloakroom.background.sweeps", "Sweeps of the background tasks";
+    Counter REAPED = "cloakroom.reap.sessions", "Sessions that reaping removed, and those that it could not remove";
+    Timer REAP_LAG = "cloakroom.reap.lag", "How long ago the first session of a reaper's batch had expired";
+    Timer EVENTS_LAG = "cloakroom.events.lag", "Age of the first event of a batch when its reader gets it, or while it waits for the reader";
+    Counter RECOVERED = "cloakroom.recover.sessions", "Sessions of dead nodes that other nodes took over";
     Counter LEASES_LOST = "cloakroom.lease.losses", "Leases of nodes that were lost";
-    Gauge QUEUED = "cloakroom.migration.queued", "Migrations that wait to be begun";
-    Timer MIGRATION = "cloakroom.migration.duration", "How long migrations took from their beginning to their end";
+    Gauge QUEUED = "cloakroom.migration.queued", "Migrations that wait to begin";
+    Timer MIGRATION = "cloakroom.migration.duration", "Duration of migrations";
 }
 
 impl Counter {
@@ -100,7 +101,7 @@ impl Counter {
 }
 
 impl Gauge {
-    /// One more, as long as what is returned lives.
+    /// Adds one to the gauge until the returned value is dropped.
     pub(crate) fn hold(&'static self) -> Held {
         #[cfg(feature = "metrics")]
         metrics::gauge!(self.0.name).increment(1.0);
@@ -116,7 +117,7 @@ impl Gauge {
     }
 }
 
-/// Counts in a gauge as long as it lives.
+/// One in a gauge, until it is dropped.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Held(#[cfg(feature = "metrics")] &'static Gauge);
@@ -149,7 +150,7 @@ impl Timer {
     }
 }
 
-/// When something began that is measured.
+/// The instant at which a measured span began.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Beginning(#[cfg(feature = "metrics")] std::time::Instant);
 
@@ -162,7 +163,7 @@ impl Beginning {
     }
 }
 
-/// What a reap came to. `now_ms`: a time of the clock that the sessions expired by.
+/// Records a reap. `now_ms` is a time of the clock by which the sessions expired.
 pub(crate) fn reaped(reaped: &Reaped, now_ms: Option<u64>) {
     let removed = reaped.sessions.len() as u64;
     let corrupt = reaped.corrupt.len() as u64;
@@ -181,7 +182,7 @@ pub(crate) fn reaped(reaped: &Reaped, now_ms: Option<u64>) {
     }
 }
 
-/// A reader of events was handed what was written then, or waits to be. `now_ms`: a time of the clock that it was written by.
+/// Records how far a reader of events is behind. `now_ms` is a time of the clock by which the event was written.
 pub(crate) fn behind(written_ms: u64, now_ms: Option<u64>) {
     if let Some(now_ms) = now_ms {
         EVENTS_LAG.record_seconds(now_ms.saturating_sub(written_ms) as f64 / 1000.0, &[]);

@@ -1,4 +1,4 @@
-//! The traits that every store implements, and what is built on them.
+//! The traits that every store implements, and what builds on them.
 
 pub(crate) mod call_span;
 pub(crate) mod event_store;
@@ -14,7 +14,8 @@ use migration_store::MigrationStore;
 use node_registry::NodeRegistry;
 use session_store::SessionStore;
 
-/// All that a store can do. An `Arc<dyn Store>` is an `Arc<dyn SessionStore>` wherever that is asked for.
+/// Everything that a store can do. Pass an `Arc<dyn Store>` wherever an `Arc<dyn SessionStore>` is
+/// expected.
 pub trait Store: SessionStore + NodeRegistry + MigrationStore {}
 
 impl<T: SessionStore + NodeRegistry + MigrationStore + ?Sized> Store for T {}

@@ -1,18 +1,19 @@
-//! Read, change and save, again until nobody came in between.
+//! Read, change and save, until no other change comes in between.
 
 use async_trait::async_trait;
 
 use crate::model::{Error, Obstacle, Refusal, Result, Session, SessionRef};
 use crate::store::session_store::SessionStore;
 
-/// How often `modify` reads and tries again, when others change the session meanwhile.
+/// How often `modify` tries when others change the session meanwhile.
 const MODIFY_ATTEMPTS: u32 = 32;
 
-/// What is built from the operations.
+/// Methods that combine several operations.
 #[async_trait]
 pub trait SessionStoreExt: SessionStore {
-    /// Reads a session, changes the copy and saves it, again when others changed it meanwhile. `change` runs once an
-    /// attempt, each time on a fresh copy. Its error is the caller's own, which errors of the store become too.
+    /// Reads a session, changes the copy and saves it. If others changed the session meanwhile, it starts over.
+    /// `change` runs once per attempt, each time on a fresh copy. `change` may return an error type of your own,
+    /// into which the store's errors are converted.
     ///
     /// ```
     /// use cloakroom::{Error, SessionId, SessionStore, SessionStoreExt};
@@ -49,7 +50,7 @@ pub trait SessionStoreExt: SessionStore {
     /// [`Error::NotExecuted`] after 32 conflicts in a row.
     ///
     /// # Atomicity
-    /// `update.lua`, against the version that was read: no change of others is lost.
+    /// `update.lua`, against the version that was read: no change by others is lost.
     async fn modify<F, E>(&self, session: &dyn SessionRef, mut change: F) -> Result<Session, E>
     where
         F: FnMut(&mut Session) -> Result<(), E> + Send,

@@ -1,4 +1,4 @@
-//! Nodes, their leases, and the sessions of dead ones, whatever stores them.
+//! The trait for nodes, their leases, and the recovery of dead nodes' sessions.
 
 use std::fmt::Debug;
 
@@ -6,48 +6,53 @@ use async_trait::async_trait;
 
 use crate::model::{Claim, Claimed, Heartbeat, HeartbeatReply, Node, NodeIdentity, Result};
 
-/// A registry of the nodes that hold the connections of sessions: which are alive, and who takes over the sessions of
-/// those that are not.
+/// A registry of the nodes that hold the connections of sessions. It knows which nodes are alive, and gives the
+/// sessions of dead ones to others.
 ///
-/// A [`Lease`](crate::nodes::Lease) and a [`Recoverer`](crate::nodes::Recoverer) do all of it in the background.
+/// A [`Lease`](crate::nodes::Lease) and a [`Recoverer`](crate::nodes::Recoverer) make these calls in the
+/// background.
 ///
 /// # Errors
-/// As of [`SessionStore`](crate::SessionStore).
+/// As with [`SessionStore`](crate::SessionStore).
 #[async_trait]
 pub trait NodeRegistry: Debug + Send + Sync + 'static {
-    /// Registers a node under a lease, renews that, or releases it; a [`Lease`](crate::nodes::Lease) does it in the background.
+    /// Registers a node under a lease, renews the lease, or releases it. A [`Lease`](crate::nodes::Lease) does so in
+    /// the background.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. A lease that another holds, or that was lost, is an answer and no error.
-    /// In a namespace of several partitions, what some of them refuse is no error either.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. That another process holds the lease, or that it
+    /// was lost, is an answer and no error. In a namespace of several partitions, a refusal by some of them is no error
+    /// either.
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.
     async fn heartbeat(&self, identity: &NodeIdentity, beat: Heartbeat) -> Result<HeartbeatReply>;
 
-    /// Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has.
+    /// Lists the nodes that hold a lease or held one lately, ordered by name, and how many live sessions
+    /// each has.
     ///
     /// # Errors
-    /// Only those of all operations. The deadline is that of all of it: two round trips for 500 nodes, and one for 1,000
-    /// sessions of each.
+    /// Only those of all operations. One deadline covers the whole call: two round trips per 500 nodes, and one per
+    /// 1,000 sessions of each node.
     async fn nodes(&self) -> Result<Vec<Node>>;
 
-    /// Reads the names of the nodes whose leases have run out, to be recovered.
+    /// Lists the names of the nodes whose leases have run out, so that their sessions can be recovered.
     ///
     /// # Errors
     /// Only those of all operations.
     async fn lapsed_nodes(&self) -> Result<Vec<String>>;
 
-    /// Gives a batch of a node's sessions, the oldest, to another node that holds its lease: sessions of one whose lease
-    /// has run out, or of one that is drained. Each gets the new node and a new version, loses its connection, and is
-    /// suspended with some time left, so that its client may reconnect. Any number of processes may: each session is
-    /// taken by one of them. One that its client bound elsewhere meanwhile stays there; an expired one is left to a
-    /// reaper.
+    /// Gives the oldest sessions of a node to another node that holds its own lease. The first node's lease has run
+    /// out, or the node is being drained. Each session gets the new node and a new version, loses its connection, and
+    /// is suspended with some time left for its client to reconnect. Any number of processes may call this at once:
+    /// exactly one of them takes each session. A session whose client bound it elsewhere meanwhile stays there. Expired
+    /// sessions are left to a reaper.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Leased`](crate::Refusal::Leased) when the node holds its
-    /// lease and is not to be drained, with [`Fenced`](crate::Refusal::Fenced) when the other does not hold its own.
-    /// After any other error some may be taken, and their list is lost: the other node has them.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Leased`](crate::Refusal::Leased)
+    /// when the first node holds its lease and the claim does not drain it, with [`Fenced`](crate::Refusal::Fenced)
+    /// when the other node does not hold its own lease. After any other error some sessions may have moved to the other
+    /// node, and the list of them is lost.
     ///
     /// # Atomicity
     /// `recover.lua`: each session with its index entries, the batch at one instant.

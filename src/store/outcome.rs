@@ -1,21 +1,21 @@
-//! How a call went, in one word.
+//! The outcome of a call, in one word.
 
 use crate::model::{Error, Result};
 
-/// How a call went: for its span, and for metrics.
+/// The outcome of a call, for its span and for metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) word: &'static str,
-    /// What kept it from being answered; a refusal is an answer.
+    /// Why the call got no answer. A refusal is an answer.
     pub(crate) error_type: Option<&'static str>,
 }
 
 impl Outcome {
-    /// Of one whose caller dropped it.
+    /// The caller dropped the call.
     pub(crate) const CANCELLED: Self = Self { word: "cancelled", error_type: Some("cancelled") };
 }
 
-/// Of any call.
+/// The outcome of any call.
 pub(crate) fn of<T>(result: &Result<T>) -> Outcome {
     let word = result.as_ref().map_or_else(Error::code, |_| "ok");
     let error_type = match result {
@@ -26,7 +26,7 @@ pub(crate) fn of<T>(result: &Result<T>) -> Outcome {
     Outcome { word, error_type }
 }
 
-/// Of one that asks for a session.
+/// The outcome of a call that looks for a session.
 pub(crate) fn of_search<T>(result: &Result<Option<T>>) -> Outcome {
     match result {
         Ok(None) => MISSING,
@@ -34,7 +34,7 @@ pub(crate) fn of_search<T>(result: &Result<Option<T>>) -> Outcome {
     }
 }
 
-/// Of one that ends something, and tells whether there was anything to end.
+/// The outcome of a call that ends something, and returns whether there was anything to end.
 pub(crate) fn of_ending(result: &Result<bool>) -> Outcome {
     match result {
         Ok(false) => MISSING,
@@ -42,5 +42,5 @@ pub(crate) fn of_ending(result: &Result<bool>) -> Outcome {
     }
 }
 
-/// As a refusal says it.
+/// The same word as the refusal's.
 const MISSING: Outcome = Outcome { word: "missing", error_type: None };

@@ -1,10 +1,10 @@
-//! What a key of a partition is, by its name.
+//! The kind of a partition's key, by its name.
 
 /// The longest id, and the longest name of a user, connection or node.
 const ID_BYTES: usize = 128;
 const NAME_BYTES: usize = 256;
 
-/// What a key is, and whose.
+/// The kind of a key, and its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     /// The record of a session.
@@ -30,7 +30,7 @@ pub(crate) enum KeyKind {
 }
 
 impl KeyKind {
-    /// By what stands behind the tag. `None` for what is no key of ours.
+    /// Reads the kind from the text behind the tag. `None` if the key is not ours.
     pub(crate) fn of(rest: &[u8]) -> Option<Self> {
         let rest = std::str::from_utf8(rest).ok()?;
         let whole = match rest {
@@ -65,7 +65,7 @@ impl KeyKind {
         }
     }
 
-    /// Of which type it is, in the words of Redis.
+    /// Its type, in the words of Redis.
     pub(crate) fn stored_type(&self) -> &'static str {
         match self {
             Self::Session(_) | Self::Connection(_) | Self::Lease(_) | Self::Contract => "string",

@@ -12,13 +12,13 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    /// Those of a namespace that has one partition.
+    /// The keys of a namespace with one partition.
     #[cfg(any(test, feature = "test-util"))]
     pub(crate) fn new(namespace: &str) -> Result<Self> {
         Self::tagged(namespace, 0)
     }
 
-    /// Those of the partition that has a tag.
+    /// The keys of the partition with this tag.
     pub(crate) fn tagged(namespace: &str, tag: u32) -> Result<Self> {
         if namespace.is_empty() || namespace.len() > NAMESPACE_BYTES {
             let reason = format!("is {} bytes, must be 1 to {NAMESPACE_BYTES}", namespace.len());
@@ -34,7 +34,7 @@ impl Keys {
         self.named("session", id.as_ref(), "")
     }
 
-    /// The id of the session that has a key, if it is one of a record.
+    /// The session id in a key, if it is the key of a record.
     pub(crate) fn id_of_session<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":session:")
     }
@@ -43,7 +43,7 @@ impl Keys {
         self.named("user", user.as_ref(), ":sessions")
     }
 
-    /// The user whose index has a key, if it is one.
+    /// The user in a key, if it is the key of a user's index.
     #[cfg(feature = "redis")]
     pub(crate) fn user_of_index<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":user:")?.strip_suffix(b":sessions")
@@ -69,7 +69,7 @@ impl Keys {
         }
     }
 
-    /// The nodes that are registered.
+    /// The key of the registered nodes.
     pub(crate) fn nodes(&self) -> Vec<u8> {
         self.of_all("nodes")
     }
@@ -79,12 +79,12 @@ impl Keys {
         self.of_all("nodes:kept")
     }
 
-    /// Where what is corrupt under a session's key is set aside.
+    /// The key under which a corrupt record is set aside.
     pub(crate) fn aside(&self, id: impl AsRef<[u8]>) -> Vec<u8> {
         self.named("aside", id.as_ref(), "")
     }
 
-    /// Who holds the name of a node.
+    /// The key of a node's lease.
     pub(crate) fn lease(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
         self.named("node", node.as_ref(), ":lease")
     }
@@ -94,7 +94,7 @@ impl Keys {
         self.of_all("events")
     }
 
-    /// The stream of the events that concern a node. That of all stands in for that of no node.
+    /// The stream of the events that concern a node. For no node it is the stream of all events.
     pub(crate) fn events_of(&self, node: impl AsRef<[u8]>) -> Vec<u8> {
         let node = node.as_ref();
         if node.is_empty() { self.events() } else { self.named("node", node, ":events") }
@@ -105,12 +105,13 @@ impl Keys {
         self.of_all("migrations")
     }
 
-    /// Where the clients' contract is noted.
+    /// The key that records the clients' contract.
     pub(crate) fn contract(&self) -> Vec<u8> {
         self.of_all("contract")
     }
 
-    /// One key of each kind, for the proof that all may be touched. Of the first nothing is stored: no id is empty.
+    /// One key of each kind, to prove that the user may touch all. Nothing is stored under the first: no id is
+    /// empty.
     pub(crate) fn one_of_each(&self) -> [Vec<u8>; 13] {
         [
             self.session(""),
@@ -129,17 +130,17 @@ impl Keys {
         ]
     }
 
-    /// All of them, as an ACL has it.
+    /// The pattern of all keys, for an ACL.
     pub(crate) fn pattern(&self) -> String {
         format!("~{}:*", self.tag)
     }
 
-    /// What a script is sent of a session.
+    /// The keys of a session that a script declares.
     pub(crate) fn declared_of(&self, id: impl AsRef<[u8]>) -> Declared<'_> {
         Declared { keys: self, record: self.session(id) }
     }
 
-    /// The lease of a node under which a session is written; if there is none, the session's record key in that place.
+    /// The lease of the node that writes a session; without a node, the session's record key in its place.
     pub(crate) fn fence(&self, record_key: &[u8], node: &str) -> Vec<u8> {
         if node.is_empty() { record_key.to_vec() } else { self.lease(node) }
     }
@@ -158,7 +159,7 @@ impl Keys {
         [declared.record, self.expiry(), user, connection, node]
     }
 
-    /// What matches all indexes of users and nodes, for SCAN.
+    /// The pattern of all indexes of users and nodes, for SCAN.
     pub(crate) fn indexes_pattern(&self) -> Vec<u8> {
         let mut pattern = String::new();
         for character in self.tag.chars() {
@@ -176,19 +177,19 @@ impl Keys {
         self.behind_tag(key).is_some()
     }
 
-    /// What stands behind the tag of one of these keys.
+    /// The text behind the tag of one of these keys.
     #[cfg(feature = "redis")]
     pub(crate) fn behind_tag<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":")
     }
 
-    /// The key of which that stands behind the tag.
+    /// The key with this text behind the tag.
     #[cfg(feature = "redis")]
     pub(crate) fn of_rest(&self, rest: &[u8]) -> Vec<u8> {
         [self.tag.as_bytes(), b":", rest].concat()
     }
 
-    /// What a cluster hashes to find the slot: the tag without its braces.
+    /// The text that a cluster hashes to find the slot: the tag without its braces.
     #[cfg(feature = "redis")]
     pub(crate) fn hashed(&self) -> &str {
         self.tag.trim_matches(['{', '}'])
@@ -198,15 +199,15 @@ impl Keys {
         format!("{}:{what}", self.tag).into_bytes()
     }
 
-    /// What is stored need not be text: a name found at a server is taken as it is.
+    /// A name on a server may not be valid text, so this takes bytes.
     fn named(&self, kind: &str, name: &[u8], suffix: &str) -> Vec<u8> {
         [self.tag.as_bytes(), b":", kind.as_bytes(), b":", name, suffix.as_bytes()].concat()
     }
 }
 
-/// The keys that a script is sent of one session. Where it has no user, connection or node there is no such key, and
-/// the record key, which the script does not touch there, keeps the position: on a cluster, a call that names a key which is
-/// not there fails for as long as its slot is on the move.
+/// The keys of one session that a script declares. A session without a user, connection or node has no such key. Then
+/// the record key takes its position, where the script does not touch it: while a cluster moves a slot, a call that
+/// names a missing key of it fails.
 #[derive(Debug)]
 pub(crate) struct Declared<'k> {
     keys: &'k Keys,

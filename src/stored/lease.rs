@@ -1,15 +1,15 @@
 //! The stored form of a node's lease, as `lua/lib/lease.lua` writes it.
 
-/// A lease, without the id of who holds it.
+/// A lease, without its id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) deadline: u64,
-    /// How long it was when it was renewed.
+    /// Its length when it was renewed.
     pub(crate) length: u64,
 }
 
 impl Lease {
-    /// `None` for what is no lease of ours: the lease's id, its deadline, its length.
+    /// Reads a lease: its id, deadline and length. `None` if it is not a lease of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let ([_id, deadline, length], []) = bytes.as_chunks::<8>() else { return None };
         Some(Self { deadline: u64::from_be_bytes(*deadline), length: u64::from_be_bytes(*length) })

@@ -1,4 +1,4 @@
-//! What is stored: the names of the keys and the layouts of the record and of a lease. It knows no store.
+//! The stored data: the names of the keys, and the layouts of the record and of a lease. It knows no store.
 
 #[cfg(feature = "redis")]
 pub(crate) mod key_kind;

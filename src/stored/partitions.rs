@@ -1,7 +1,7 @@
-//! The partitions of a namespace: in which of them a session lives, and their tags.
+//! The partitions of a namespace: where a session lives, and their tags.
 //!
 //! A session lives in the partition of its id, and the id of a session with a user is in the partition of that user. So
-//! whoever has the id finds the session, and all sessions of a user are in one partition.
+//! the id alone finds the session, and all sessions of a user are in one partition.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::model::{Error, IdScheme, NewId, NodeIdentity, OperationId, Result, Se
 use crate::stored::keys::Keys;
 use crate::stored::slot::{CRC, SLOTS, Slot};
 
-/// How many there may be.
+/// The most partitions of a namespace.
 pub(crate) const MOST: u16 = 1024;
 
 /// One of them.
@@ -21,7 +21,7 @@ pub(crate) struct Partition(u16);
 pub(crate) struct Partitions {
     all: Box<[Keys]>,
     id_scheme: IdScheme,
-    /// How many events each keeps; 0: none.
+    /// How many events each stream keeps; 0: none.
     events: u32,
 }
 
@@ -33,10 +33,10 @@ impl fmt::Debug for Partitions {
 }
 
 impl Partitions {
-    /// Those of a namespace that has so many.
+    /// The partitions of a namespace with this many.
     ///
-    /// The slots of a cluster are cut into as many slices, and the tag of a partition is the first whose slot lies in its
-    /// slice: however the slots are given to servers, in ranges, each has as many partitions as the others, or nearly.
+    /// The slots of a cluster are cut into as many slices. The tag of a partition is the first number whose slot lies
+    /// in its slice. So if servers own ranges of slots, all have about the same number of partitions.
     pub(crate) fn new(namespace: &str, count: u16) -> Result<Self> {
         if !(1..=MOST).contains(&count) {
             return Err(Error::invalid("partitions", format!("is {count}, must be 1 to {MOST}")));
@@ -66,7 +66,7 @@ impl Partitions {
         self.id_scheme
     }
 
-    /// The same, which keep so many events; 0: none.
+    /// The same, with this many events per stream; 0: none.
     #[cfg(feature = "redis")]
     pub(crate) fn keeping(self, events: u32) -> Self {
         Self { events, ..self }
@@ -82,12 +82,12 @@ impl Partitions {
         u16::try_from(self.all.len()).unwrap_or(MOST)
     }
 
-    /// Whether there is one, in which all is.
+    /// Whether there is only one.
     pub(crate) fn is_one(&self) -> bool {
         self.all.len() == 1
     }
 
-    /// The one with the tag 0, which there is whatever their number.
+    /// The partition with the tag 0, which exists for every number of partitions.
     pub(crate) fn first(&self) -> Partition {
         self.all().find(|partition| self.keys(*partition).hashed().ends_with(":0")).unwrap_or_default()
     }
@@ -100,7 +100,7 @@ impl Partitions {
         &self.all[usize::from(partition.0)]
     }
 
-    /// By which it is told from all others, of other namespaces too.
+    /// The tag of a partition: it differs from all others, also of other namespaces.
     pub(crate) fn tag(&self, partition: Partition) -> &str {
         self.keys(partition).hashed()
     }
@@ -110,7 +110,7 @@ impl Partitions {
         if self.is_one() { *identity.lease() } else { identity.lease_in(self.tag(partition)) }
     }
 
-    /// That of a session's id, or of a user.
+    /// The partition of a session's id, or of a user.
     pub(crate) fn of(&self, text: impl AsRef<[u8]>) -> Partition {
         if self.is_one() {
             return Partition::default();
@@ -130,12 +130,12 @@ impl Partitions {
         }
     }
 
-    /// The one that a key is in.
+    /// The partition that a key is in.
     pub(crate) fn of_key(&self, key: &[u8]) -> Option<Partition> {
         self.all().find(|partition| self.keys(*partition).has(key))
     }
 
-    /// Whether a key has a tag of this namespace, be it one of a partition or not.
+    /// Whether a key has a tag of this namespace, whether or not it is a partition's.
     pub(crate) fn has_tag(&self, key: &[u8]) -> bool {
         let name = self.all[0].hashed();
         let (name, _) = name.rsplit_once(':').unwrap_or((name, ""));
@@ -147,7 +147,7 @@ impl Partitions {
         number().is_some_and(|(number, digits)| number.to_string().len() == digits)
     }
 
-    /// What matches all keys that have a tag of this namespace, for SCAN. It may match others' keys.
+    /// The pattern of all keys with a tag of this namespace, for SCAN. It may match foreign keys.
     pub(crate) fn pattern(&self) -> Vec<u8> {
         let pattern = self.all[0].indexes_pattern();
         // A namespace has no brace, so the first one that closes ends the tag, whose number comes before.
@@ -156,7 +156,7 @@ impl Partitions {
         [&pattern[..number], b"*}:*"].concat()
     }
 
-    /// What matches all indexes of users and nodes, for SCAN. It may match others' keys.
+    /// The pattern of all indexes of users and nodes, for SCAN. It may match foreign keys.
     pub(crate) fn indexes_pattern(&self) -> Vec<u8> {
         let pattern = self.all[0].indexes_pattern();
         if self.is_one() {
@@ -169,7 +169,7 @@ impl Partitions {
         [&tag[..number], b"*", rest].concat()
     }
 
-    /// An id for a new session of a user, or of nobody: the same when the call is repeated.
+    /// An id for a new session of a user, or of no user. A repeated call makes the same id.
     pub(crate) fn new_id(&self, operation: &OperationId, user: &str) -> NewId {
         if user.is_empty() {
             return self.id_scheme.generate(operation);
@@ -226,7 +226,7 @@ impl Partitions {
         Error::invalid("session id", format!("{id} is in partition {own} of {count}, and {other}"))
     }
 
-    /// The id of the session that has a key, if it is one of a record.
+    /// The session id in a key, if it is the key of a record.
     pub(crate) fn id_of_session<'k>(&self, key: &'k [u8]) -> Option<&'k [u8]> {
         if self.is_one() {
             return self.all[0].id_of_session(key);
@@ -244,12 +244,12 @@ impl Partition {
     }
 }
 
-/// The number of the partition that a text is in, of so many.
+/// The number of a text's partition, given how many there are.
 pub(crate) fn partition_of(text: impl AsRef<[u8]>, count: u16) -> u16 {
     CRC.checksum(text.as_ref()) % count
 }
 
-/// The slot of a cluster in which all keys of a partition are.
+/// The cluster's slot of all keys of a partition.
 fn slot_of(keys: &Keys) -> usize {
     usize::from(Slot::of_key(&keys.expiry()).0)
 }

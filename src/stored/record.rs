@@ -16,8 +16,8 @@ const ROTATED: u8 = 2;
 const DELETED: u8 = 3;
 const DEPARTED: u8 = 4;
 
-/// Format, kind, status, five lengths, how many changes the body lists, four operation ids with a time and three gaps, the
-/// version, the creation, the ttl, four times.
+/// Format, kind, status, five lengths, the count of changes in the body, four operation ids with a time and three gaps,
+/// the version, the creation, the ttl, four times.
 const HEADER_BYTES: usize = CHANGED_AT + 6 + 3 * 2 + 6 + 6 + 5 + 4 * 6;
 
 /// Where the time of the newest change stands: behind the lengths and four operation ids.
@@ -26,14 +26,14 @@ const CHANGED_AT: usize = 3 + 3 * 2 + 2 * 3 + 2 + 4 * 8;
 /// Where the length of the body stands.
 const BODY_LENGTH: std::ops::Range<usize> = 12..15;
 
-/// What the body of a migrating record begins with.
+/// The block that the body of a migrating record begins with.
 enum Block {
     Freeze(Freeze),
-    /// It is over, and copies that were made under it may wait.
+    /// The freeze is over, and copies that were made under it may wait.
     Over {
-        /// What the session's status is.
+        /// The session's status.
         status: Status,
-        /// Of a leftover, until when it speaks.
+        /// Of a leftover: until when it counts.
         speaks_until: u64,
     },
 }
@@ -63,25 +63,25 @@ fn status_of(number: u8) -> Option<Status> {
     }
 }
 
-/// The beginning of a record: all that it takes to remove a session, whatever is in it and however large it is.
+/// The beginning of a record: enough to remove a session, whatever it holds and however large it is.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Head {
-    /// Those of a session; what is none is indexed nowhere.
+    /// The index fields of a session. A record that is not a session is in no index.
     pub(crate) index_fields: IndexFields<Vec<u8>>,
     pub(crate) expires_at: u64,
     /// How long the whole record is.
     pub(crate) size: usize,
-    /// Of a session, when it was made. What is none has no such time.
+    /// When the session was created. Other records have no such time.
     pub(crate) created_at: Option<u64>,
     /// Until when its key is kept.
     pub(crate) stored_until: u64,
 }
 
 impl Head {
-    /// How much of a record has it: what `record_find_head` of the scripts reads.
+    /// How many bytes of a record hold it: `record_find_head` of the scripts reads as many.
     pub(crate) const BYTES: usize = 1414;
 
-    /// `None` for what is no record of ours.
+    /// `None` if the bytes are not a record of ours.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut input = Input(bytes);
         let header = Header::take(&mut input)?;
@@ -106,7 +106,7 @@ impl Head {
     }
 }
 
-/// When a session that is not frozen was used last, and until when it lives: what a refresh looks at.
+/// The last use and the expiry of a session that is not frozen: what a refresh looks at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) version: Version,
@@ -115,7 +115,7 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// How much of a record has it.
+    /// How many bytes of a record hold it.
     pub(crate) const BYTES: usize = HEADER_BYTES;
 
     /// `None` for anything else.
@@ -151,7 +151,7 @@ impl Header {
     fn take(input: &mut Input<'_>) -> Option<Self> {
         let [format, kind, status] = input.take()?;
         let lengths = [input.u16()?, input.u16()?, input.u16()?];
-        // How long and how many the changes were and are by which a patch goes is not for readers.
+        // The sizes by which a patch decides whether to compact. Readers do not need them.
         let _compacted = input.u24()?;
         let body_length = input.u24()?;
         let _listed = input.u16()?;
@@ -176,7 +176,7 @@ pub(crate) enum Record {
     Session {
         /// As the application sees it.
         session: Box<Session>,
-        /// What it does not see.
+        /// What the application does not see.
         changes: RecentChanges,
         freeze: Option<Freeze>,
     },
@@ -195,7 +195,7 @@ pub(crate) enum Record {
     },
     /// The session was deleted a moment ago.
     Deleted {
-        /// That of an incoming copy.
+        /// The freeze of an incoming copy.
         freeze: Option<Freeze>,
         /// The id that a login gave it.
         to: Option<SessionId>,
@@ -203,18 +203,18 @@ pub(crate) enum Record {
     },
 }
 
-/// How long what is no session lasts. Its key may outlast that: it goes by the server's clock, whatever a test's clock
-/// shows.
+/// How long a record that is not a session lasts. Its key may last longer: the TTL runs by the server's clock,
+/// whatever a test's clock shows.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lasts {
-    /// It counts as absent from then on.
+    /// From then on it counts as absent.
     speaks_until: u64,
-    /// Later where a copy may wait in another store: until then it says that its id is known.
+    /// Later, if a copy may wait in another store: until then it says that its id is known.
     stored_until: u64,
 }
 
 impl Record {
-    /// `None` for what is no record of ours.
+    /// `None` if the bytes are not a record of ours.
     pub(crate) fn decode(id: &SessionId, bytes: &[u8]) -> Option<Self> {
         let mut input = Input(bytes);
         let Header { kind, status, lengths, body_length, changes, version, times } =
@@ -274,7 +274,7 @@ impl Record {
 }
 
 impl Record {
-    /// The same by the beginning of a record, as `Head` has it: a session has no entries then.
+    /// Reads the beginning of a record, as `Head` does: the session then has no entries.
     pub(crate) fn decode_head(id: &SessionId, head: &[u8]) -> Option<Self> {
         let mut input = Input(head);
         let header = Header::take(&mut input)?;
@@ -292,18 +292,18 @@ impl Record {
         Self::decode(id, &without_entries)
     }
 
-    /// Where an id leads that is no session's any more. `Err`: what stands there is no id.
+    /// The id that a record leads to, if it is no longer a session's. `Err`: the text there is not an id.
     pub(crate) fn leads_to(&self, record: &[u8]) -> std::result::Result<Option<&SessionId>, ()> {
         match self {
             Self::Rotated { to, .. } => Ok(Some(to)),
-            // A login alone leaves an id behind, a freeze stands before it; anything else is nothing that can be followed.
+            // Only a login leaves an id behind, and a freeze would stand before it. Nothing else can be followed.
             Self::Deleted { to: None, freeze: None, .. } if Head::has_plain_body(record) => Err(()),
             Self::Deleted { to, .. } => Ok(to.as_ref()),
             Self::Session { .. } | Self::Departed { .. } => Ok(None),
         }
     }
 
-    /// In the list of those that are on their way: by what score, or by any. `None`: it is not on its way.
+    /// Its score in the list of sessions on their way, or any score. `None`: it is not on its way.
     pub(crate) fn listed(&self) -> Option<Option<u64>> {
         match self {
             Self::Session { freeze, .. } | Self::Deleted { freeze, .. } => {
@@ -326,7 +326,7 @@ impl Record {
         }
     }
 
-    /// Whether it is stored at a time, though it may count as absent. A session is, live or expired.
+    /// Whether it is stored at a time, even if it counts as absent. A session always is, live or expired.
     pub(crate) fn is_stored(&self, now: u64) -> bool {
         match self {
             Self::Session { .. } => true,
@@ -336,8 +336,8 @@ impl Record {
         }
     }
 
-    /// The record without what is over at a time, as `record_unless_over` of the scripts has it; and a session that has
-    /// expired is none.
+    /// The record, unless it is over at a time, as in `record_unless_over` of the scripts. An expired session counts as
+    /// over.
     pub(crate) fn unless_over(mut self, now: u64) -> Option<Self> {
         let until = match &mut self {
             Self::Session { session, freeze, .. } => {
@@ -354,7 +354,7 @@ impl Record {
     }
 }
 
-/// What is left of a record to read.
+/// The rest of a record to read.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

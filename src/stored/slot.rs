@@ -5,7 +5,7 @@ use crc::{CRC_16_XMODEM, Crc};
 /// How many there are.
 pub(crate) const SLOTS: u16 = 16384;
 
-/// The one by which Redis Cluster finds the slot of a key.
+/// The checksum by which Redis Cluster finds the slot of a key.
 pub(crate) static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 
 /// The slot of a key.
@@ -13,7 +13,8 @@ pub(crate) static CRC: Crc<u16> = Crc::<u16>::new(&CRC_16_XMODEM);
 pub(crate) struct Slot(pub(crate) u16);
 
 impl Slot {
-    /// By what stands between the first brace and the next that closes, if anything does; else by the whole key.
+    /// Hashes the text between the first brace and the next closing one, if there is any; otherwise the whole
+    /// key.
     pub(crate) fn of_key(key: &[u8]) -> Self {
         let tag = || {
             let open = key.iter().position(|byte| *byte == b'{')?;

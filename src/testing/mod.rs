@@ -1,5 +1,5 @@
-//! What tests of a service use, behind the feature `test-util`: a clock that they move, a Redis server of their own, and a
-//! look at what is stored.
+//! Tools for the tests of a service, behind the feature `test-util`: a clock that they move, a Redis server of their
+//! own, and a view of the stored data.
 //!
 //! ```
 //! use cloakroom::testing::TestClock;

@@ -7,14 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// How often a port is chosen: between finding a free one and the server's taking it, another process may be faster.
+/// How many ports are tried: another process may take a free port before the server does.
 const PORTS: u32 = 20;
 
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A `redis-server` of a test's own, on a free port of 127.0.0.1: found on PATH, stopped and cleared away when this is
-/// dropped. It keeps nothing on disk.
+/// A test's own `redis-server` from PATH, on a free port of 127.0.0.1. Dropping this value stops the server. It keeps
+/// nothing on disk.
 ///
 /// ```no_run
 /// use cloakroom::testing::TestServer;
@@ -39,8 +39,8 @@ impl TestServer {
     /// Starts a server, and waits until it answers.
     ///
     /// # Errors
-    /// What the operating system says where there is no `redis-server`; [`io::ErrorKind::TimedOut`] for one that does not
-    /// answer within 30 seconds.
+    /// The operating system's error if there is no `redis-server`; [`io::ErrorKind::TimedOut`] if it does not answer
+    /// within 30 seconds.
     pub fn start() -> io::Result<Self> {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
@@ -50,7 +50,7 @@ impl TestServer {
         for _ in 0..PORTS {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let child = launch(port, &directory)?;
-            // Dropped, it is stopped.
+            // Dropping it stops the server.
             let mut server =
                 Self { url: format!("redis://127.0.0.1:{port}/"), child, directory: directory.clone() };
             if server.answers(port)? {
@@ -67,14 +67,14 @@ impl TestServer {
         &self.url
     }
 
-    /// Waits until the server answers; false: it ended, for another process has the port.
+    /// Waits until the server answers; false: it ended because another process has the port.
     fn answers(&mut self, port: u16) -> io::Result<bool> {
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {
             if self.child.try_wait()?.is_some() {
                 return Ok(false);
             }
-            // Another process may have the port, whose server answers before this one has begun, let alone ended.
+            // The server of another process may have the port, and answer before this one has even started.
             if process_at(port).is_ok_and(|process| process == self.child.id()) {
                 return Ok(true);
             }
@@ -106,7 +106,7 @@ fn process_at(port: u16) -> io::Result<u32> {
 
 impl Drop for TestServer {
     fn drop(&mut self) {
-        // One that ended by itself is as gone.
+        // An error means that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.directory);

@@ -1,4 +1,4 @@
-//! Users who may not run all that the store needs: at its start, and when the ACL is changed while it works.
+//! Users who may not run all commands of the store: at its start, and when the ACL changes while it works.
 
 mod later;
 mod page;

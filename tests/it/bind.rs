@@ -1,4 +1,4 @@
-//! bind: a connection, and the node that holds it, for a live session.
+//! bind: gives a live session a connection, and the node that holds it.
 
 use std::time::Duration;
 

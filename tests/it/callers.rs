@@ -1,5 +1,5 @@
-//! What one caller does to another: nothing. A call that is dropped or not polled holds nobody up, and however many wait
-//! for a server that stalls, it is probed once per connection.
+//! Callers do not affect each other. A call that is dropped or not polled holds nobody up. However many calls wait for
+//! a stalled server, the store probes it once per connection.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The clock that decides is set back, or was ahead for a while: what was written meanwhile is brought back.
+//! The server's clock is set back, or was ahead for a while: calls correct the times that were written
+//! meanwhile.
 
 use std::time::Duration;
 

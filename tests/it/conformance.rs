@@ -1,5 +1,5 @@
-//! The cases of lua/conformance, run by the bundle alone, as a client of another language would: its sources by EVALSHA,
-//! its patterns for the keys, its layout for records. Nothing of the crate has a part in it.
+//! Runs the cases of lua/conformance from the bundle alone, as a client in another language would: its sources by
+//! EVALSHA, its patterns for keys, its layout for records. It uses nothing of the crate.
 
 mod arguments;
 pub(crate) mod bundle;

@@ -1,4 +1,4 @@
-//! Building a store, what it hands in and out, and what it lets out of the secrets it has.
+//! Building a store: its URLs, its clients, and that it does not leak secrets.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -296,16 +296,13 @@ async fn connect_by_url_gives_a_store_in_memory_or_on_a_server() {
 #[tokio::test]
 async fn connect_by_a_bad_url_tells_so_and_not_the_password() {
     for (url, expected) in [
-        ("memory://x", "url has something behind memory://, which takes nothing"),
-        (
-            "http://ann:hush-hush@localhost/",
-            "url begins neither with memory:// nor with redis:// or rediss://",
-        ),
-        ("ann:hush-hush@localhost", "url begins neither with memory:// nor with redis:// or rediss://"),
-        ("", "url begins neither with memory:// nor with redis:// or rediss://"),
+        ("memory://x", "url must be memory:// alone"),
+        ("http://ann:hush-hush@localhost/", "url must begin with memory://, redis:// or rediss://"),
+        ("ann:hush-hush@localhost", "url must begin with memory://, redis:// or rediss://"),
+        ("", "url must begin with memory://, redis:// or rediss://"),
         (
             "redis://ann:hush-hush@[",
-            "url is no URL of a redis server: redis://[user:password@]host[:port][/database]",
+            "url must be a URL of a redis server: redis://[user:password@]host[:port][/database]",
         ),
         ("redis://ann:hush-hush@127.0.0.1:1/", "not executed: no connection to the server: "),
     ] {

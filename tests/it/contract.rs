@@ -1,4 +1,4 @@
-//! The scripts' headers, held against their bodies, against each other and against what the crate sends.
+//! Compares the scripts' headers with their bodies, with each other and with what the crate sends.
 
 mod bounds;
 mod broken_calls;

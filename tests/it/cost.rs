@@ -1,4 +1,4 @@
-//! What an operation costs, counted at the server: round trips, and calls of a script.
+//! The cost of each operation, counted at the server: round trips and script calls.
 
 use std::time::Duration;
 

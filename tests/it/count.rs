@@ -1,4 +1,4 @@
-//! count: how many live sessions a user or node has.
+//! count: counts the live sessions of a user or node.
 
 use std::time::Duration;
 

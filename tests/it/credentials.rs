@@ -1,4 +1,4 @@
-//! As whom a store connects: by its URL, or by what it asks at each connect.
+//! The user of a store: from its URL, or from a function that it asks at each connect.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -110,7 +110,7 @@ async fn credentials_in_two_places_are_refused() {
     for user in ["ann@", "ann:p@", ":p@"] {
         let ask = || async { Ok(Credentials::password("p")) };
         let error = builder(&context, user).credentials(ask).build().await.unwrap_err();
-        assert_eq!(error.to_string(), "credentials stand in the URL or client too");
+        assert_eq!(error.to_string(), "credentials are in the URL or client too");
     }
     assert_eq!(format!("{:?}", Credentials::new("ann", "hush")), "Credentials");
 }

@@ -1,5 +1,5 @@
-//! One deadline per call, whatever it takes: the server falls silent after each reply in turn, and the call ends when it was
-//! to end and not later.
+//! One deadline per call, whatever the call does: the server falls silent after each reply in turn, and the call ends
+//! at its deadline.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Calls that wait for replicas: what they are told is never more than the replicas have.
+//! Calls that wait for replicas: their answer never claims more than the replicas have.
 
 use std::time::Duration;
 

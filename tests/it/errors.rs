@@ -1,4 +1,4 @@
-//! What errors say: the cause and the server, in words, and nothing that is secret.
+//! Error messages: they name the cause and the server in words, and no secret.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ async fn a_permission_that_is_taken_later_is_named() {
 async fn a_command_that_the_server_does_not_know_is_named_and_not_what_it_was_sent_with() {
     let context = Context::own(&["--rename-command", "EVALSHA", ""]).await;
     let error = context.builder(Rules::new()).build().await.unwrap_err();
-    check(&context, &error, Obstacle::Config, "the server knows no EVALSHA");
+    check(&context, &error, Obstacle::Config, "the server does not know EVALSHA");
     assert!(!all_that_is_told(&error).contains(&context.namespace), "{}", all_that_is_told(&error));
 }
 

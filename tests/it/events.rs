@@ -1,4 +1,4 @@
-//! What becomes of sessions, read as it is told.
+//! Events: what happens to sessions.
 
 mod faults;
 mod measured;

@@ -1,4 +1,4 @@
-//! expired: which sessions expired before a time, oldest first.
+//! expired: lists the sessions that expired before a time, oldest first.
 
 use std::time::Duration;
 

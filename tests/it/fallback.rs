@@ -1,4 +1,5 @@
-//! A store that goes on while another is away, with servers that are cut off, frozen, killed and stopped.
+//! A store that keeps working while another is away, with servers that are cut off, frozen, killed and
+//! stopped.
 
 mod breaker;
 mod builder;

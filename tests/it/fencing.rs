@@ -1,5 +1,5 @@
-//! Writes that a node makes as the owner of a session: they happen while it holds its lease, and the session, and are
-//! refused afterwards, however late they come.
+//! Writes of a node: they happen while it holds its lease and the session, and are refused afterwards, however late
+//! they come.
 
 use std::sync::Arc;
 

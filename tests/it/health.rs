@@ -1,4 +1,4 @@
-//! What a readiness probe is told, by each store and of each way in which a server does not serve.
+//! The answers to a readiness probe: of each store, and for each way in which a server does not serve.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! heartbeat: a node's lease, registered, renewed and released.
+//! heartbeat: registers, renews or releases a node's lease.
 //!
-//! Twice: the same state, by the time of the second; a release answers the same. Raced: of two that register one node,
-//! one holds it and the other is told; with `recover` see there. A foreign type at a key: corrupt, nothing changed.
+//! Twice: the same state, by the time of the second; a release answers the same. Raced: of two processes that register
+//! one node, one holds it and the other learns that; for `recover` see there. A foreign type at a key: corrupt,
+//! nothing changed.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! import: a session of another store, as it was exported there.
+//! import: stores a session as another store exported it.
 
 mod after;
 mod refused;

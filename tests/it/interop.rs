@@ -1,5 +1,5 @@
-//! One namespace, worked in by this crate and by the Python, Node and Go clients at once. `clients/interop` installs what
-//! the clients need, and runs it.
+//! This crate and the Python, Node and Go clients work in one namespace at once. `clients/interop` installs what the
+//! clients need, and runs this.
 
 mod events;
 mod tokens;

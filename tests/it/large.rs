@@ -1,5 +1,5 @@
-//! Large sessions: what removes them never reads them, what returns or rewrites them stops at a number of bytes, and says
-//! that there is more.
+//! Large sessions: calls that remove them never read them; calls that return or rewrite them stop at a number of bytes,
+//! and say that there is more.
 
 mod beside;
 mod measured;

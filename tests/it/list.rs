@@ -1,4 +1,4 @@
-//! list: the live sessions of a user or node, a page at a time, oldest first.
+//! list: reads the live sessions of a user or node, a page at a time, oldest first.
 
 mod natively;
 

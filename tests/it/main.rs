@@ -1,4 +1,5 @@
-//! All tests against a real server, in one binary: a file an operation, and files for what spans them.
+//! All tests against a real server, in one binary: one file per operation, and files for what spans
+//! operations.
 
 // A test that unwraps a wrong answer has found something.
 #![allow(clippy::unwrap_used)]

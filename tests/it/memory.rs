@@ -1,4 +1,4 @@
-//! What only a store in memory has: an end to its room, leftovers that it clears away by itself, and no server.
+//! The specifics of a store in memory: limited room, leftovers that it removes by itself, and no server.
 
 mod room;
 

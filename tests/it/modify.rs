@@ -1,4 +1,4 @@
-//! modify: read, change and save, again when others changed the session meanwhile.
+//! modify: reads, changes and saves, and repeats if others changed the session meanwhile.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

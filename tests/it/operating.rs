@@ -1,4 +1,4 @@
-//! What whoever operates a namespace goes through it by: all sessions, all users, and sessions as lines of a file.
+//! The tools of an operator: walks through all sessions and all users, and sessions as lines of a file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

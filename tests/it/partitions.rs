@@ -1,4 +1,4 @@
-//! A namespace of several partitions: what is different from one.
+//! A namespace of several partitions: how it differs from one partition.
 
 mod leases;
 mod login;

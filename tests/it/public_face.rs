@@ -1,4 +1,5 @@
-//! What a service hands on and gets back: ids, versions and page tokens as text, the rules of a store, times.
+//! The types that a service passes on and gets back: ids, versions and page tokens as text, the rules of a
+//! store, times.
 
 use std::collections::BTreeSet;
 use std::fmt::{Debug, Display};

@@ -1,9 +1,9 @@
-//! recover: sessions of a dead node given to another.
+//! recover: gives the sessions of a dead node to another.
 //!
-//! Twice under one operation id: the same state, and the same report while the store itself sends it again
-//! (`retries`). Raced with itself: each session is taken once (`races/recoveries`); with `heartbeat`: a node that came
-//! back keeps what was not taken; with `bind`, `delete`, `rotate`, `reap`: what is no longer the node's is not taken. A
-//! foreign type at a key: corrupt and nothing changed, or that session reported and left (`bad_input/planted`).
+//! Twice under one operation id: the same state, and the same report while the store itself retries (`retries`). Raced
+//! with itself: each session is taken once (`races/recoveries`); with `heartbeat`: a node that came back keeps what was
+//! not taken; with `bind`, `delete`, `rotate`, `reap`: what is no longer the node's is not taken. A foreign type at a
+//! key: corrupt and nothing changed, or that session reported and left (`bad_input/planted`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! refresh: a live session is used, and extended when enough of its idle time is gone.
+//! refresh: records a use of a live session, and extends it when enough of its idle time has passed.
 
 mod by_read;
 

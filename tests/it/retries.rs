@@ -1,4 +1,4 @@
-//! Lost replies: every writing operation has its effect once, whether the store sends it again or the caller does.
+//! Lost replies: every writing operation has its effect once, whether the store or the caller retries it.
 
 mod cases;
 

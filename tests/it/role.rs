@@ -1,4 +1,5 @@
-//! Who is not the master serves nothing: neither at the start nor, a second after it was demoted, later.
+//! A server that is not the master serves nothing: not at the start, and not from a second after its
+//! demotion on.
 
 use cloakroom::{Error, NewSession, Obstacle, RedisStore, RedisStoreBuilder, Refusal, Rules, Selector};
 use rstest::rstest;

@@ -1,4 +1,4 @@
-//! rotate: a new id for a live session, and a login in the same step.
+//! rotate: gives a live session a new id, and a user in the same step.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

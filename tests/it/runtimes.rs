@@ -169,7 +169,7 @@ fn the_breaker_of_a_fallback_store_closes_though_the_runtime_ended_in_which_it_o
 #[test]
 fn outside_of_a_runtime_there_is_a_plain_error_and_no_panic() {
     let is_runtime = |error: Error| {
-        assert_eq!(error.to_string(), "runtime is missing: this has to be called in a Tokio runtime");
+        assert_eq!(error.to_string(), "runtime is missing: call this within a Tokio runtime");
     };
     let runtime = runtime();
     let context = runtime.block_on(Context::own(&[]));

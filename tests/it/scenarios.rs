@@ -1,5 +1,5 @@
-//! The client scenarios of lua/scenarios: this crate's whole way of a call, before a server that is played. `clients/interop`
-//! runs them, for that server is a program of Python.
+//! The client scenarios of lua/scenarios: whole calls of this crate against a simulated server. `clients/interop` runs
+//! them, because that server is a Python program.
 
 mod played;
 

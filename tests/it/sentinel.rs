@@ -1,4 +1,4 @@
-//! Sentinels: the store is where the master is, through each kind of a failover, without a restart.
+//! Sentinels: the store follows the master through each kind of failover, without a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

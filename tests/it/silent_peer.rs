@@ -1,5 +1,5 @@
-//! A peer that falls silent: a load balancer that dropped a connection without a word, a server that stalls. Whatever the
-//! deadlines of the callers are, the store finds out by itself, and connects anew.
+//! A peer that falls silent: a load balancer that dropped a connection silently, a server that stalls. Whatever the
+//! callers' deadlines are, the store notices by itself and connects again.
 
 use std::time::{Duration, Instant};
 

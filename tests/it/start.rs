@@ -1,4 +1,4 @@
-//! A store starts: while its server is away, while that loads its data, over a slow network, and without it.
+//! A store starts: while its server is away or loads its data, over a slow network, and without a server.
 
 use std::time::Duration;
 

@@ -319,7 +319,7 @@ async fn certificates_that_cannot_be_used_are_named_before_anything_is_sent() {
         (secure().client_certificate("", key.as_str()), "client_certificate has no certificate in PEM"),
         (
             secure().client_certificate(certificate.as_str(), ""),
-            "client_certificate has a key that is no PEM: ",
+            "client_certificate has a key that is not PEM: ",
         ),
         (plain().root_certificate(authority.pem.as_str()), "root_certificate needs a rediss:// URL"),
         (

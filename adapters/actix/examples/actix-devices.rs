@@ -1,5 +1,5 @@
-//! A service where people log in, see where else they are, and log out everywhere. In memory, or on the server of
-//! `REDIS_URL`.
+//! A service where people log in, see their other sessions, and log out everywhere. In memory, or on the server
+//! of `REDIS_URL`.
 //!
 //! ```sh
 //! cargo run -p cloakroom-actix-session --example actix-devices
@@ -30,7 +30,8 @@ async fn home(session: Session) -> Result<String> {
 }
 
 async fn login(name: Path<String>, session: Session) -> Result<&'static str> {
-    // A password would be asked for here. Then: a new key against fixation, and the user, by whom the session is found.
+    // A real service checks a password here. Then it renews the key against fixation, and sets the user, by whom the
+    // session is found.
     session.renew();
     session.insert("user", name.as_str())?;
     Ok("Welcome.")
@@ -65,10 +66,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Err(_) => Arc::new(MemoryStore::builder().rules(rules).build()?),
     };
     let store = CloakroomStore::new(sessions.clone()).user_at("user");
-    // A service keeps its key. With this one, who has logged in has to do so again after a restart.
+    // A real service keeps its key. With this one, users must log in again after a restart.
     let key = Key::generate();
     let app = move || {
-        // Not secure, for http://localhost alone.
+        // Not secure: only for http://localhost.
         let layer = SessionMiddleware::builder(store.clone(), key.clone()).cookie_secure(false).build();
         App::new()
             .wrap(layer)

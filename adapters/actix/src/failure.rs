@@ -1,15 +1,15 @@
-//! Why an operation of the framework's did not succeed, where the store would have done it.
+//! Why an operation of the framework failed, although the store could have done it.
 
 use std::fmt;
 
 use cloakroom::{Error, Refusal};
 
-/// What the framework asked for is refused.
+/// The adapter refuses the framework's call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
-    /// The session has ended since it was loaded, by a logout, say.
+    /// The session has ended since it was loaded, for example by a logout.
     Ended,
-    /// The session has another id since, which the client has, or is about to get.
+    /// The session has another id by now, which its client has or is about to get.
     Rotated,
 }
 
@@ -24,7 +24,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// What the store says, as the framework takes it.
+/// The store's error, in the framework's form.
 pub(crate) fn of_store(error: Error) -> anyhow::Error {
     match error {
         Error::Refused(Refusal::Missing) => Failure::Ended.into(),

@@ -1,4 +1,4 @@
-//! A state of the framework's, and the note in it of what the session was when it was loaded.
+//! The framework's state of a session, with a note of what the session was when it was loaded.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,17 +7,17 @@ use cloakroom::{Entries, Patch, Session};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// The state of a session, as actix-session has it: texts to values as JSON texts.
+/// The state of a session, as actix-session has it: a map from texts to values as JSON texts.
 pub type State = HashMap<String, String>;
 
-/// Where the note stands in a state.
+/// The key of the note in a state.
 pub(crate) const NOTE: &str = "cloakroom";
 
-/// What the framework is given with a state, and gives back with it. It calls a store without saying for which request, and
-/// requests of one session may have loaded it at different times.
+/// The note that goes out to the framework with a state and comes back with it. The framework does not tell the store
+/// which request a call belongs to, and requests of one session may have loaded it at different times.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Loaded {
-    /// Which load it was, of those of this store.
+    /// The number of the load, among those of this store.
     pub(crate) load: u64,
     /// The id of the session, which is no secret.
     pub(crate) session: String,
@@ -29,19 +29,19 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Puts it into a state.
+    /// Puts the note into a state.
     pub(crate) fn note(&self, state: &mut State) -> anyhow::Result<()> {
         state.insert(NOTE.to_owned(), serde_json::to_string(self)?);
         Ok(())
     }
 
-    /// Takes it out. There is none in a state that was made anew, or cleared.
+    /// Takes the note out of a state. A new or cleared state has none.
     pub(crate) fn take(state: &mut State) -> Option<Self> {
         let note = serde_json::from_str(state.get(NOTE)?).ok();
         note.inspect(|_| drop(state.remove(NOTE)))
     }
 
-    /// What makes another state of what it was.
+    /// The patch that turns the loaded state into another.
     pub(crate) fn changes(&self, now: &State) -> anyhow::Result<Patch> {
         let mut patch = Patch::new();
         for (key, json) in self.set(now) {
@@ -50,7 +50,7 @@ impl Loaded {
         Ok(self.removed(now).fold(patch, Patch::remove))
     }
 
-    /// The same changes of a copy.
+    /// Applies the same changes to a copy.
     pub(crate) fn merge(&self, session: &mut Session, now: &State) -> anyhow::Result<()> {
         for (key, json) in self.set(now) {
             session.set(key, &raw(json)?)?;

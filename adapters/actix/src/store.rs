@@ -1,4 +1,4 @@
-//! The operations that the framework asks for, by those of cloakroom.
+//! The framework's operations, made from those of cloakroom.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use quick_cache::sync::Cache;
 use crate::failure::{Failure, of_store};
 use crate::loaded::{Loaded, State, attributes, state_of};
 
-/// Of how many loads the session is kept.
+/// How many loaded sessions are kept.
 const COPIES: usize = 4_096;
 
-/// Of how many requests is kept which session they deleted.
+/// For how many requests the store keeps which session they deleted.
 const LEFT: usize = 16_384;
 
 /// How many tokens are drawn until one fits its user's partition. There are 1,024 partitions at most.
 const DRAWS: u32 = 100_000;
 
-/// A store for actix-session: that crate's `SessionStore`, by a store of cloakroom.
+/// A store for actix-session: it implements that crate's `SessionStore` on a store of cloakroom.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -46,14 +46,14 @@ pub struct CloakroomStore {
 
 type UserFrom = dyn Fn(&State) -> Option<String> + Send + Sync;
 
-/// What requests did that are not over.
+/// What unfinished requests did.
 struct Requests {
     /// How many loads there were.
     loads: AtomicU64,
-    /// The sessions that were loaded, by their loads. With one in hand an update takes one round trip.
+    /// The loaded sessions, by their loads. With a copy an update takes one round trip.
     loaded: Cache<u64, Session>,
-    /// Which sessions a request has deleted itself, and may make again under another key. The framework does not say which
-    /// request it acts for, but all that it does for one is in one task.
+    /// The sessions that a request has deleted itself, and may make again under another key. The framework does not say
+    /// which request it acts for, but everything for one request is in one task.
     left: Cache<(Option<tokio::task::Id>, String), ()>,
 }
 
@@ -66,15 +66,15 @@ impl CloakroomStore {
         Self { store, user_from: Arc::new(|_| None), requests: Arc::new(requests) }
     }
 
-    /// Whose session it is, by its state: the user under whom it is listed, counted, limited and logged out everywhere.
-    /// Defaults to nobody's.
+    /// Finds the user of a session in its state. Under that user the session is listed, counted, limited and logged out
+    /// everywhere. Defaults to no user.
     #[must_use]
     pub fn user_from(mut self, user: impl Fn(&State) -> Option<String> + Send + Sync + 'static) -> Self {
         self.user_from = Arc::new(user);
         self
     }
 
-    /// The same, where the state has the user under a key, as a text, or else as JSON. That of actix-identity is
+    /// The same, if the state has the user under a key, as text or as JSON. The key of actix-identity is
     /// `actix_identity.user_id`.
     #[must_use]
     pub fn user_at(self, key: impl Into<String>) -> Self {
@@ -103,13 +103,13 @@ impl CloakroomStore {
         Ok(Some(state))
     }
 
-    /// Makes a session. Where the request has just deleted the one that it loaded, this one takes its place.
+    /// Makes a session. If the request has just deleted the one that it loaded, the new one takes its place.
     async fn make(&self, mut state: State, ttl: Duration) -> Result<SessionKey> {
         let loaded = Loaded::take(&mut state);
         let user = self.user_of(&state);
         if let Some(Loaded { session, user: before, .. }) = loaded {
             let was_there = self.requests.left.remove(&(tokio::task::try_id(), session)).is_some();
-            // Who logs in is somebody new, whatever became of the visitor's session.
+            // A login starts a new session, whatever became of the visitor's.
             let is_login = before.is_none() && user.is_some();
             if !was_there && !is_login {
                 return Err(Failure::Ended.into());
@@ -122,7 +122,7 @@ impl CloakroomStore {
         Ok(token.expose().to_owned().try_into()?)
     }
 
-    /// Saves what the request changed, and nothing else; a session that has ended stays so.
+    /// Saves only the changes of the request. A session that has ended stays ended.
     async fn change(&self, key: &SessionKey, mut state: State, ttl: Duration) -> Result<()> {
         let token = Token::parse(key.as_ref()).map_err(|_| Failure::Ended)?;
         let loaded = Loaded::take(&mut state);
@@ -137,7 +137,8 @@ impl CloakroomStore {
                 };
                 let changes = loaded.changes(&state)?.ttl(anew(ttl, loaded.ttl));
                 let patched = self.store.patch(session, changes).await.map_err(of_store)?;
-                // Where it has another id, it is saved. But who hears so sets a cookie with the old one.
+                // A session with another id is saved too. But on success the framework would set a cookie
+                // with the old id.
                 if patched.id == *token.id() { Ok(()) } else { Err(Failure::Rotated.into()) }
             }
             loaded => {
@@ -147,7 +148,7 @@ impl CloakroomStore {
                     }
                     match &loaded {
                         Some(loaded) => loaded.merge(session, &state)?,
-                        // Nobody knows what it was: it was cleared.
+                        // The state was cleared, so its former content is unknown.
                         None => *session.attributes_mut() = attributes(&state)?,
                     }
                     session.set_user(user.as_deref().unwrap_or_default());
@@ -171,10 +172,10 @@ impl CloakroomStore {
         Ok(())
     }
 
-    /// A token whose id the store takes for a session of a user.
+    /// Draws a token whose id the store accepts for a session of a user.
     fn draw(&self, user: &str) -> Token {
         let mut tokens = (0..DRAWS).map(|_| Token::random());
-        // If none fits, the store refuses one, and says why.
+        // If none fits, the store refuses the last one and says why.
         let fits = |token: &Token| self.store.check_id(token.id(), user, None).is_ok();
         tokens.find(fits).unwrap_or_else(Token::random)
     }
@@ -203,7 +204,7 @@ impl SessionStore for CloakroomStore {
         Ok(key)
     }
 
-    /// Notes that the session is used. How far that extends it, and how often it is written, the store's rules say.
+    /// Records a use of the session. The store's rules say how far that extends it, and how often it is written.
     async fn update_ttl(&self, key: &SessionKey, _ttl: &time::Duration) -> Result<()> {
         if let Ok(token) = Token::parse(key.as_ref()) {
             self.store.refresh(&token).await?;
@@ -216,12 +217,13 @@ impl SessionStore for CloakroomStore {
     }
 }
 
-/// The store refuses one that is too short or too long, and says so.
+/// The store refuses a ttl that is too short or too long, and says so.
 fn duration(ttl: &time::Duration) -> Duration {
     Duration::try_from(*ttl).unwrap_or_default()
 }
 
-/// A ttl, and a millisecond less if the session has just that: only another ttl begins anew, and each update is to.
+/// A ttl that differs from the stored one: one millisecond less if they are equal. Only a different ttl starts a
+/// new idle time, and each update must start one.
 fn anew(ttl: Duration, stored: Duration) -> Duration {
     if ttl == stored { ttl.saturating_sub(Duration::from_millis(1)) } else { ttl }
 }

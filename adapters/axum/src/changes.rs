@@ -1,4 +1,4 @@
-//! What a request changes in the attributes of its session, until it is saved.
+//! The changes of a request to its session's attributes, until they are saved.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use cloakroom::{Entries, NewSession, Patch, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// What is set and what is removed, by key. No key is in both.
+/// Attributes to set and keys to remove. No key is in both.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     set: Entries,
     removed: BTreeSet<String>,
-    /// The same, as the store takes it.
+    /// The same as a patch for the store.
     patch: Patch,
 }
 
@@ -20,13 +20,13 @@ impl Changes {
         self.set.is_empty() && self.removed.is_empty()
     }
 
-    /// Whether a session that is made of them has nothing in it.
+    /// Whether a session made of them would be empty.
     pub(crate) fn set_nothing(&self) -> bool {
         self.set.is_empty()
     }
 
     pub(crate) fn set<T: Serialize + ?Sized>(&mut self, key: &str, value: &T) -> Result<()> {
-        // First where an error changes nothing.
+        // This comes first, so that an error changes nothing.
         self.set.set(key, value)?;
         self.removed.remove(key);
         self.patch = std::mem::take(&mut self.patch).set(key, value)?;
@@ -39,7 +39,7 @@ impl Changes {
         self.patch = std::mem::take(&mut self.patch).remove(key);
     }
 
-    /// The value of a key as it will be.
+    /// The value of a key after the changes.
     pub(crate) fn get<T: DeserializeOwned>(&self, key: &str, stored: Option<&Entries>) -> Result<Option<T>> {
         if self.removed.contains(key) {
             return Ok(None);

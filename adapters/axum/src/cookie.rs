@@ -8,8 +8,8 @@ use http::header::{COOKIE, HeaderMap, HeaderValue};
 
 pub use cookie::SameSite;
 
-/// How the cookie is named and sent. By default it is `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`, for the path `/`,
-/// and goes when the browser is closed.
+/// The name and the attributes of the cookie. By default it is `__Host-session`, `Secure`, `HttpOnly`, `SameSite=Lax`,
+/// for the path `/`, and lasts until the browser is closed.
 #[derive(Clone, Debug)]
 pub struct SessionCookie {
     name: String,
@@ -18,8 +18,8 @@ pub struct SessionCookie {
     is_secure: bool,
 }
 
-/// A browser takes a cookie of such a name only from the host itself, over TLS, for all paths: no other host of the domain can
-/// plant one.
+/// A browser accepts a cookie with this prefix only from the host itself, over TLS, for all paths: no other host of the
+/// domain can plant one.
 const HOST_PREFIX: &str = "__Host-";
 
 impl Default for SessionCookie {
@@ -55,16 +55,16 @@ impl SessionCookie {
         self
     }
 
-    /// How long the browser keeps it, from when it is set: at the first change of an anonymous session, and at a login.
-    /// Defaults to as long as the browser runs. It ends no session: that does [`Rules`](cloakroom::Rules).
+    /// How long the browser keeps it after it is set: at the first change of an anonymous session, and at a login.
+    /// Defaults to as long as the browser runs. The session itself ends by [`Rules`](cloakroom::Rules).
     #[must_use]
     pub fn max_age(mut self, max_age: Duration) -> Self {
         self.max_age = Some(max_age);
         self
     }
 
-    /// For `http://localhost` while developing, and nothing else: without `Secure` and without `__Host-`, so that whoever sees
-    /// the traffic has the session.
+    /// Only for development on `http://localhost`: without `Secure` and without `__Host-`. Anyone who sees the traffic
+    /// can take the session.
     #[must_use]
     pub fn insecure_dev(mut self) -> Self {
         self.is_secure = false;
@@ -74,7 +74,7 @@ impl SessionCookie {
         self
     }
 
-    /// The token that a request brings, if it brings one.
+    /// The token of a request, if it has one.
     pub(crate) fn read(&self, headers: &HeaderMap) -> Option<Token> {
         let texts = headers.get_all(COOKIE).iter().filter_map(|header| header.to_str().ok());
         let cookies = texts.flat_map(Cookie::split_parse).filter_map(Result::ok);
@@ -89,7 +89,7 @@ impl SessionCookie {
         self.header(token.expose(), max_age)
     }
 
-    /// The header that takes the cookie from the browser.
+    /// The header that removes the cookie from the browser.
     pub(crate) fn to_clear(&self) -> Option<HeaderValue> {
         self.header("", Some(time::Duration::ZERO))
     }

@@ -1,4 +1,4 @@
-//! One session of a user, as a page "your devices" shows it.
+//! One session of a user, for a page "your devices".
 
 use std::time::SystemTime;
 
@@ -18,7 +18,7 @@ impl Device {
         Self { session, is_current }
     }
 
-    /// What [`kick`](crate::Session::kick) takes.
+    /// The id that [`kick`](crate::Session::kick) takes.
     #[must_use]
     pub fn id(&self) -> &str {
         self.session.id().as_str()
@@ -30,7 +30,7 @@ impl Device {
         self.is_current
     }
 
-    /// When it was made: when its user logged in, or came as a visitor.
+    /// When it was created: when its user logged in, or came as a visitor.
     #[must_use]
     pub fn created_at(&self) -> SystemTime {
         self.session.created_at()
@@ -42,7 +42,7 @@ impl Device {
         self.session.last_active()
     }
 
-    /// Its attributes: the name of the browser, say, if the service sets that at login.
+    /// Its attributes: for example the name of the browser, if the service sets it at login.
     #[must_use]
     pub fn attributes(&self) -> &Entries {
         self.session.attributes()

@@ -1,4 +1,4 @@
-//! What can go wrong with a session in a request, and which status says so.
+//! The errors of a request's session, and their HTTP statuses.
 
 use std::fmt;
 
@@ -7,18 +7,18 @@ use cloakroom::{Error, Refusal};
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
 
-/// Why a session could not be read or changed. As a response it is a status with a few words, and never "logged out".
+/// Why a session could not be read or changed. As a response it is a status with a few words, never "logged out".
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The store. Where it is away or does not know whether it did what was asked, the status is 503, and a client may try
-    /// again.
+    /// The store failed. If it is away, or does not know whether the call happened, the status is 503, and the client
+    /// may retry.
     Store(Error),
-    /// A form was not made by a page of this session: 403.
+    /// The form was not made by a page of this session: 403.
     Csrf,
-    /// There is nobody logged in: 401.
+    /// Nobody is logged in: 401.
     Anonymous,
-    /// The response has begun, so nothing of the session can be changed any more: 500.
+    /// The response has begun, so the session can no longer be changed: 500.
     Finished,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for SessionError {
             Self::Store(error) => error.fmt(f),
             Self::Csrf => f.write_str("the form was not made by a page of this session"),
             Self::Anonymous => f.write_str("nobody is logged in"),
-            Self::Finished => f.write_str("the response has begun: the session cannot be changed any more"),
+            Self::Finished => f.write_str("the response has begun: the session can no longer be changed"),
         }
     }
 }
@@ -49,14 +49,14 @@ impl From<Error> for SessionError {
 }
 
 impl SessionError {
-    /// The status that tells it.
+    /// The HTTP status of the error.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Store(Error::NotExecuted { .. } | Error::Ambiguous { .. }) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            // A migration holds it, for a moment.
+            // A migration has frozen it for a moment.
             Self::Store(Error::Refused(Refusal::Frozen | Refusal::Departed { .. })) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

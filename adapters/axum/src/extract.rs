@@ -1,4 +1,4 @@
-//! What handlers take: the session, and its user.
+//! The extractors of handlers: the session, and its user.
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ pub struct WithoutLayer;
 
 impl IntoResponse for WithoutLayer {
     fn into_response(self) -> Response {
-        tracing::error!("a handler takes a session, and there is no SessionLayer around it");
+        tracing::error!("a handler takes a session, but there is no SessionLayer around it");
         (StatusCode::INTERNAL_SERVER_ERROR, "something went wrong").into_response()
     }
 }
@@ -27,7 +27,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// The user who is logged in. A request of nobody is answered with 401; a handler that wants both takes
+/// The user who is logged in. A request without one gets 401; a handler that accepts both takes
 /// `Option<CurrentUser>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CurrentUser(pub String);

@@ -17,19 +17,19 @@ use crate::session::{Outcome, Session};
 use crate::settings::Settings;
 use crate::watcher::SessionWatcher;
 
-/// Gives each request its [`Session`]. Nothing is read before a handler asks for it, and what handlers change is saved when they
-/// have returned, before the response begins.
+/// Gives each request its [`Session`]. It reads nothing before a handler asks, and saves the handler's changes when it
+/// has returned, before the response begins.
 #[derive(Clone, Debug)]
 pub struct SessionLayer {
     settings: Arc<Settings>,
 }
 
 impl SessionLayer {
-    /// Of a store whose ids are hashes of tokens ([`IdScheme::Token`]).
+    /// Makes a layer on a store whose ids are hashes of tokens ([`IdScheme::Token`]).
     ///
     /// # Errors
-    /// [`Error::Invalid`] names `id_scheme` where the store has another: then the ids themselves would be in cookies, and
-    /// whoever reads the store could log in.
+    /// [`Error::Invalid`] names `id_scheme` if the store has another scheme: then cookies would hold the ids
+    /// themselves, and anyone who reads the store could log in.
     pub fn new(store: Arc<dyn SessionStore>) -> Result<Self, Error> {
         if store.rules().get_id_scheme() != IdScheme::Token {
             return Err(Error::Invalid(Invalid::new("id_scheme", "must be IdScheme::Token")));
@@ -38,14 +38,14 @@ impl SessionLayer {
         Ok(Self { settings: Arc::new(settings) })
     }
 
-    /// How the cookie is named and sent.
+    /// The name and the attributes of the cookie.
     #[must_use]
     pub fn cookie(mut self, cookie: SessionCookie) -> Self {
         Arc::make_mut(&mut self.settings).cookie = cookie;
         self
     }
 
-    /// What tells sockets that their session ended: see [`Session::ended`].
+    /// The watcher that tells sockets when their session ends: see [`Session::ended`].
     #[must_use]
     pub fn watcher(mut self, watcher: SessionWatcher) -> Self {
         Arc::make_mut(&mut self.settings).watcher = Some(watcher);
@@ -61,7 +61,7 @@ impl<S> Layer<S> for SessionLayer {
     }
 }
 
-/// What [`SessionLayer`] makes of a service.
+/// The service that [`SessionLayer`] makes of another.
 #[derive(Clone, Debug)]
 pub struct SessionService<S> {
     inner: S,
@@ -85,7 +85,7 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let session = Session::of_request(self.settings.clone(), request.headers());
         request.extensions_mut().insert(session.clone());
-        // The one that is ready; the clone may not be.
+        // The original is ready; the clone may not be.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         Box::pin(async move {
@@ -96,8 +96,8 @@ where
     }
 }
 
-/// The response with what the session adds to it, or in its place the error of a session that could not be saved. A cookie that
-/// was made goes out with that too: the login has happened.
+/// The response with the session's headers, or the error of a session that could not be saved. The error response
+/// carries a new cookie too, because the login has happened.
 fn finished(response: Response, outcome: Outcome) -> Response {
     let mut response = match outcome.saved {
         Ok(()) => response,
@@ -105,7 +105,7 @@ fn finished(response: Response, outcome: Outcome) -> Response {
     };
     let headers = response.headers_mut();
     if outcome.was_read || outcome.cookie.is_some() {
-        // It is for this browser, and the next one, or the same after a logout, must not see it.
+        // The response is for this browser. Another browser, or this one after a logout, must not see it.
         headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         headers.append(VARY, HeaderValue::from_static("cookie"));
     }

@@ -1,10 +1,10 @@
-//! Who logs in, and for how long.
+//! A login: the user, and for how long.
 
 use std::time::Duration;
 
 use cloakroom::{NewSession, Rotation};
 
-/// A login: of a user, and for how long. `session.login("ann")` is one with nothing more to say.
+/// A login of a user, and how long it lasts. `session.login("ann")` is one without options.
 ///
 /// ```
 /// use cloakroom_axum::Login;
@@ -19,13 +19,13 @@ pub struct Login {
 }
 
 impl Login {
-    /// Of a user, for as long as the [rules](cloakroom::Rules) say.
+    /// A login of a user, for as long as the [rules](cloakroom::Rules) say.
     #[must_use]
     pub fn new(user: impl Into<String>) -> Self {
         Self { user: user.into(), remembered: None }
     }
 
-    /// "Remember me": session and cookie live for so long from the login on, used or not, in the place of what the rules say.
+    /// "Remember me": session and cookie live this long from the login on, used or not, instead of the rules' times.
     #[must_use]
     pub fn remember(mut self, time: Duration) -> Self {
         self.remembered = Some(time);
@@ -49,7 +49,7 @@ impl Login {
         }
     }
 
-    /// Of one that is made.
+    /// Applies it to a new session.
     pub(crate) fn of_new(&self, new: NewSession) -> NewSession {
         let new = new.user(&self.user);
         match self.remembered {

@@ -20,24 +20,25 @@ use crate::watcher::Ended;
 /// How many devices a call asks for.
 const DEVICES_PER_PAGE: usize = 100;
 
-/// The session of a request, which a handler takes as an argument. Its clones are the same session.
+/// The session of a request: an argument of a handler. Clones are the same session.
 ///
-/// Nothing is read before it is asked for. What is [`set`](Self::set) and [`remove`](Self::remove)d is saved when the handler has
-/// returned, as one patch: requests at the same time that change different keys do not disturb each other. It is not
-/// saved when the response is a 5xx. [`login`](Self::login) and [`logout`](Self::logout) happen at once.
+/// It reads nothing before the handler asks. It saves the changes by [`set`](Self::set) and [`remove`](Self::remove) as
+/// one patch when the handler has returned, so that concurrent requests which change different keys do not disturb each
+/// other. It does not save them when the response is a 5xx. [`login`](Self::login) and [`logout`](Self::logout) happen
+/// at once.
 ///
-/// A visitor has a session, and a cookie with it, from the first `set` or [`csrf_token`](Self::csrf_token) on.
+/// A visitor gets a session and its cookie with the first `set` or [`csrf_token`](Self::csrf_token).
 ///
 /// # Errors
-/// [`SessionError::Store`] tells that the store did not do it; as a response that is mostly 503.
-/// [`SessionError::Finished`] where something is to be changed after the handler has returned.
+/// [`SessionError::Store`]: the store did not do it; as a response that is usually 503.
+/// [`SessionError::Finished`]: a change came after the handler had returned.
 #[derive(Clone, Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     state: Arc<Mutex<State>>,
 }
 
-/// What the session has to do with the response.
+/// What the session adds to the response.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) saved: Result<(), SessionError>,
@@ -54,7 +55,7 @@ impl Session {
     /// The attribute of a key, as this request left it.
     ///
     /// # Errors
-    /// Those of all operations, and `Store(Error::Value)` when it is of another type.
+    /// Those of all operations, and `Store(Error::Value)` when the value has another type.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, SessionError> {
         let mut state = self.state.lock().await;
         state.read(self.store()).await?;
@@ -64,12 +65,12 @@ impl Session {
     /// Sets an attribute.
     ///
     /// # Errors
-    /// Those of all operations, and `Store(Error::Value)` when the value cannot be told in JSON.
+    /// Those of all operations, and `Store(Error::Value)` when the value cannot be written as JSON.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), SessionError> {
         Ok(self.open().await?.changes.set(key, value)?)
     }
 
-    /// Removes an attribute; one that is not there is no error.
+    /// Removes an attribute. A missing one is no error.
     ///
     /// # Errors
     /// Those of all operations.
@@ -98,8 +99,8 @@ impl Session {
         Ok(session.map(|session| session.id().clone()))
     }
 
-    /// Logs a user in whose password, or whatever else, was checked: the session becomes the user's, under a new token, with
-    /// what was changed in it. What a visitor had in it stays. Of what another user had in it, nothing does.
+    /// Logs a user in. Check the password, or whatever proves the user, first. The session becomes the user's, under a
+    /// new token, with the changes of this request. A visitor's data stay in it; another user's data do not.
     ///
     /// # Errors
     /// Those of all operations, and `Store(Refusal::Limit)` when the user has too many sessions: 409.
@@ -107,7 +108,7 @@ impl Session {
         self.open().await?.login(self.store(), &login.into()).await
     }
 
-    /// Logs out: the session ends, with what was changed in it, and the cookie goes.
+    /// Logs out: ends the session, drops its changes and removes the cookie.
     ///
     /// # Errors
     /// Those of all operations.
@@ -121,7 +122,7 @@ impl Session {
         Ok(())
     }
 
-    /// Logs out, and keeps what is in the session, such as a cart: it goes on as a visitor's, under a new token.
+    /// Logs out, and keeps the session's data, such as a cart: it goes on as a visitor's, under a new token.
     ///
     /// # Errors
     /// Those of all operations.
@@ -135,7 +136,7 @@ impl Session {
         Ok(())
     }
 
-    /// Logs the user out everywhere, here too, and tells how many sessions ended.
+    /// Logs the user out everywhere, including here, and returns how many sessions ended.
     ///
     /// # Errors
     /// Those of all operations, and [`SessionError::Anonymous`]. After any other error some may have ended: call it again.
@@ -148,7 +149,7 @@ impl Session {
         Ok(deleted.removed.len())
     }
 
-    /// Logs the user out everywhere but here, and tells how many sessions ended.
+    /// Logs the user out everywhere except here, and returns how many sessions ended.
     ///
     /// # Errors
     /// Those of all operations, and [`SessionError::Anonymous`]. After any other error some may have ended: call it again.
@@ -176,8 +177,9 @@ impl Session {
         }
     }
 
-    /// Ends one of the user's sessions, by the id that [`devices`](Self::devices) tells; tells whether it was there. Another
-    /// user's is as if it were not there. The own one it leaves: for that there is [`logout`](Self::logout).
+    /// Ends one of the user's sessions, by the id that [`devices`](Self::devices) returns, and returns whether it was
+    /// there. It treats another user's session as missing. It does not end the session of this request: use
+    /// [`logout`](Self::logout) for that.
     ///
     /// # Errors
     /// Those of all operations, and [`SessionError::Anonymous`].
@@ -194,8 +196,9 @@ impl Session {
         }
     }
 
-    /// What a form has in a hidden field, or a script sends as a header, so that [`check_csrf`](Self::check_csrf) knows that a page
-    /// of this session made it. A visitor who had no session has one from then on. A login makes it another one.
+    /// The CSRF token, for a hidden field of a form or a header of a script. By it [`check_csrf`](Self::check_csrf)
+    /// knows that a page of this session made the request. A visitor without a session gets one. A login changes the
+    /// token.
     ///
     /// # Errors
     /// Those of all operations.
@@ -208,7 +211,7 @@ impl Session {
         Ok(state.token().map(csrf::code_of).unwrap_or_default())
     }
 
-    /// Checks what a form or a header brought.
+    /// Checks the CSRF token of a form or a header.
     ///
     /// # Errors
     /// [`SessionError::Csrf`]: no page of this session made it. 403.
@@ -218,7 +221,8 @@ impl Session {
         if is_ours { Ok(()) } else { Err(SessionError::Csrf) }
     }
 
-    /// Notes that the session is used, for a socket that lives longer than a request; tells whether it is still there.
+    /// Records a use of the session, for a socket that lives longer than a request, and returns whether the session is
+    /// still live.
     ///
     /// # Errors
     /// Those of all operations.
@@ -230,14 +234,15 @@ impl Session {
         }
     }
 
-    /// What ends as soon as the session ends, wherever that happens, or its user logs out or becomes another: for a socket, which is
-    /// to be closed then. It follows a session that gets a new id, and a visitor who logs in. `None`: there is no session.
+    /// A future for a socket, which ends when the session ends anywhere, or when its user logs out or changes: then
+    /// close the socket. It follows a session that gets a new id, and a visitor who logs in. `None`: there is no
+    /// session.
     ///
     /// # Errors
     /// Those of all operations.
     ///
     /// # Panics
-    /// Where the layer has no [`watcher`](crate::SessionLayer::watcher).
+    /// If the layer has no [`watcher`](crate::SessionLayer::watcher).
     pub async fn ended(&self) -> Result<Option<Ended>, SessionError> {
         let watcher = self.settings.watcher.as_ref();
         let watcher = watcher.expect("Session::ended needs SessionLayer::watcher");

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The settings that all requests share.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use cloakroom::SessionStore;
 use crate::cookie::SessionCookie;
 use crate::watcher::SessionWatcher;
 
-/// What all requests share.
+/// The settings that all requests share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) store: Arc<dyn SessionStore>,

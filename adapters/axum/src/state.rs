@@ -1,4 +1,4 @@
-//! What a request knows of its session, and what it does to it.
+//! The state of a request's session, and its changes.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::changes::Changes;
 use crate::error::SessionError;
 use crate::login::Login;
 
-/// What a request knows of its session.
+/// The state of a request's session.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) held: Held,
@@ -19,24 +19,24 @@ pub(crate) struct State {
     is_finished: bool,
 }
 
-/// What the client holds: what it brought, or what this request gave it.
+/// What the client holds: the token that it brought, or that this request gave it.
 #[derive(Debug)]
 pub(crate) enum Held {
     /// No session.
     Nothing,
-    /// A token, of which nothing is known yet.
+    /// A token that was not read yet.
     Unread(Token),
     /// The token of a session that was live when it was read.
     Live(Token, Box<Session>),
-    /// A token that a login replaced a moment ago, while this request was on its way. The browser has another one by now, or will
-    /// have: so its cookie stays, and the request is one of nobody.
+    /// A token that a login replaced a moment ago, while this request was on its way. The browser has another one by
+    /// now, or will have. So this request leaves the cookie alone, and has no user.
     Superseded(Token),
 }
 
 /// What the response does to the cookie.
 #[derive(Debug)]
 pub(crate) enum CookieChange {
-    /// With how long the browser is to keep it, if that is another time than the cookie's own.
+    /// Sets a token, with how long the browser keeps it if that differs from the cookie's own time.
     Set(Token, Option<Duration>),
     Clear,
 }
@@ -65,7 +65,7 @@ impl State {
         }
     }
 
-    /// Reads the session, the first time that it is asked for, which counts as a use of it.
+    /// Reads the session when it is first needed, which counts as a use of it.
     pub(crate) async fn read(&mut self, store: &dyn SessionStore) -> Result<Option<&Session>, SessionError> {
         self.was_read = true;
         if let Held::Unread(token) = &self.held {
@@ -93,7 +93,7 @@ impl State {
         Ok(())
     }
 
-    /// Makes the session a user's, under a new token. A visitor's goes on as that; of what another user had, nothing does.
+    /// Makes the session a user's, under a new token. A visitor's data stay in it; another user's data do not.
     pub(crate) async fn login(
         &mut self,
         store: &dyn SessionStore,
@@ -104,8 +104,8 @@ impl State {
                 if self.rotate(store, login.rotation(), login.remembered()).await? {
                     return Ok(());
                 }
-                // It ended meanwhile, or another request of the same browser logged in. Who has said a password has a session
-                // by that, whatever became of the visitor's.
+                // It ended meanwhile, or another request of the same browser logged in. A user with the right password
+                // gets a session, whatever became of the visitor's.
             } else {
                 store.delete(session).await?;
             }
@@ -113,8 +113,8 @@ impl State {
         self.create(store, |new| login.of_new(new), login.remembered()).await
     }
 
-    /// Gives the session a new token, and changes it in the same step; false: it ended, or another request was first, and has
-    /// the token.
+    /// Gives the session a new token, and changes it in the same step. False: it ended, or another request came first
+    /// and has the token.
     pub(crate) async fn rotate(
         &mut self,
         store: &dyn SessionStore,
@@ -136,7 +136,7 @@ impl State {
         }
     }
 
-    /// The client has no session any more, and what was changed in it is gone with it.
+    /// Forgets the session and its changes: the client has none any more.
     pub(crate) fn forget(&mut self) {
         (self.held, self.cookie) = (Held::Nothing, Some(CookieChange::Clear));
     }
@@ -157,7 +157,7 @@ impl State {
         status: StatusCode,
     ) -> Result<(), SessionError> {
         self.is_finished = true;
-        // Of a handler that failed, half a change is not kept.
+        // The changes of a handler that failed are not saved, because they may be half done.
         if status.is_server_error() { Ok(()) } else { self.save(store).await }
     }
 
@@ -178,7 +178,7 @@ impl State {
                 self.forget();
                 self.create_unless_empty(store).await
             }
-            // It ended since it was read. What it had must not come back under another token.
+            // It ended since it was read. Its data must not come back under another token.
             (Err(Error::Refused(Refusal::Missing)), _) => {
                 self.forget();
                 Ok(())
@@ -199,7 +199,7 @@ impl State {
     }
 }
 
-/// Reads a session, and notes that it is used unless a migration holds it.
+/// Reads a session, and records the use unless a migration has frozen it.
 async fn used(store: &dyn SessionStore, token: &Token) -> Result<Option<Session>, Error> {
     match store.refresh_and_get(token).await {
         Err(Error::Refused(Refusal::Frozen)) => store.get(token).await,

@@ -10,19 +10,21 @@ use cloakroom::{Error, Invalid, Refusal, SessionId, SessionStore};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-/// How long to wait until a store that does not answer is asked again.
+/// How long to wait before a store that does not answer is asked again.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Reads what becomes of sessions, once for all sockets of a process. Its clones are the same one; it ends with the last of them.
+/// Reads the store's events once for all sockets of a process. Clones are the same watcher; it ends with the last of
+/// them.
 ///
-/// The store needs events ([`Rules::events`](cloakroom::Rules::events)) and a reaper, for what expires ends when it is reaped.
+/// The store needs events ([`Rules::events`](cloakroom::Rules::events)), and a reaper, because an expired session ends
+/// for its sockets only when it is reaped.
 #[derive(Clone)]
 pub struct SessionWatcher {
     watched: Arc<Watched>,
     _reader: Arc<Reader>,
 }
 
-/// Ends its task with it.
+/// Ends the task when it is dropped.
 struct Reader(AbortHandle);
 
 impl Drop for Reader {
@@ -38,29 +40,30 @@ impl fmt::Debug for SessionWatcher {
 }
 
 impl SessionWatcher {
-    /// Begins to read.
+    /// Starts to read events.
     ///
     /// # Errors
-    /// Those of [`EventStore::events`](cloakroom::events::EventStore::events); [`Error::Invalid`] for a store that tells none.
+    /// Those of [`EventStore::events`](cloakroom::events::EventStore::events); [`Error::Invalid`] for a store without
+    /// events.
     pub async fn start(store: Arc<dyn SessionStore>) -> Result<Self, Error> {
-        let none = || Error::Invalid(Invalid::new("events", "are not told by this store"));
+        let none = || Error::Invalid(Invalid::new("events", "are not supported by this store"));
         let events = store.event_store().ok_or_else(none)?.events(EventsFrom::Now).await?;
         let watched = Arc::new(Watched { store, sockets: Mutex::default() });
         let reader = tokio::spawn(read(watched.clone(), events));
         Ok(Self { watched, _reader: Arc::new(Reader(reader.abort_handle())) })
     }
 
-    /// What ends when a session does.
+    /// A future that ends when a session does.
     pub(crate) async fn watch(&self, id: &SessionId, user: Option<&str>) -> Result<Ended, Error> {
         let ended = self.watched.add(id, user);
-        // What became of it before it was noted, no event will tell.
+        // No event will report what became of the session before it was registered here.
         self.watched.ask(id).await?;
         Ok(ended)
     }
 }
 
-/// Ends when a session ends, or is not its user's any more: when it is deleted, evicted or expires, is taken to another store, or its
-/// user logs out or becomes another. A visitor who logs in is followed.
+/// Ends when a session ends or is no longer its user's: when it is deleted, evicted or expires, moves to another store,
+/// or its user logs out or changes. It follows a visitor who logs in.
 #[must_use = "it does nothing unless it is awaited"]
 pub struct Ended {
     key: u64,
@@ -75,9 +78,9 @@ impl fmt::Debug for Ended {
 }
 
 impl Ended {
-    /// Waits for it. It may be waited for again where this was dropped.
+    /// Waits for the end. You may drop this future and wait again.
     pub async fn wait(&mut self) {
-        // An error tells that the watcher let go of it, which it does at the end alone.
+        // An error means that the watcher dropped the sender, which it does only at the end.
         (&mut self.told).await.unwrap_or_default();
     }
 }
@@ -93,7 +96,7 @@ struct Watched {
     sockets: Mutex<Sockets>,
 }
 
-/// Who waits for the end of which session.
+/// The sockets that wait for the end of sessions.
 #[derive(Default)]
 struct Sockets {
     last_key: u64,
@@ -101,11 +104,11 @@ struct Sockets {
     keys: HashMap<SessionId, Vec<u64>>,
 }
 
-/// A socket, of a session of a user or of a visitor.
+/// A socket of a user's or a visitor's session.
 struct Socket {
     session: SessionId,
     user: Option<String>,
-    /// Dropped, it tells the socket.
+    /// Dropping it notifies the socket.
     _tell: oneshot::Sender<()>,
 }
 
@@ -137,7 +140,8 @@ impl Sockets {
         }
     }
 
-    /// The session goes on under an id, as a user's or a visitor's. Tells whether anybody waited.
+    /// Follows a session that goes on under another id, as a user's or a visitor's. Returns whether a
+    /// socket waited.
     fn follow(&mut self, id: &SessionId, new_id: &SessionId, user: Option<&str>) -> bool {
         let Some(keys) = self.keys.remove(id) else {
             return false;
@@ -177,10 +181,10 @@ impl Watched {
             None if has_ended => self.sockets().end(&event.id),
             None => {}
             Some(new_id) => {
-                // Of what ends here, the user is the one before.
+                // The user in an event of an end is the former one.
                 let is_watched = self.sockets().follow(&event.id, new_id, event.user.as_deref());
-                // It is in another partition now, and what that told of its end may have been read before this. Where the
-                // store does not answer, closing a socket too many is what does no harm.
+                // It is in another partition now, whose event of its end may have been read before this one. If the
+                // store does not answer, closing one socket too many does no harm.
                 if is_watched && has_ended && self.ask(new_id).await.is_err() {
                     self.sockets().end(new_id);
                 }
@@ -194,14 +198,14 @@ impl Watched {
             Ok(Some(session)) => {
                 self.sockets().follow(id, session.id(), session.user());
             }
-            // Under which id it goes on after a login, nobody is told: so the client has to come back with its new cookie.
+            // After a login the new id is not revealed, so the client must come back with its new cookie.
             Ok(None) | Err(Error::Refused(Refusal::Rotated { .. })) => self.sockets().end(id),
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
-    /// Asks for all, until each was answered.
+    /// Asks for all sessions, until each was answered.
     async fn ask_all(&self) {
         let mut ids: Vec<SessionId> = self.sockets().keys.keys().cloned().collect();
         while let Some(id) = ids.pop() {
@@ -221,6 +225,6 @@ async fn read(watched: Arc<Watched>, mut events: EventStream) {
             _ => {}
         }
     }
-    // The store is closed: nobody tells any more what ends.
+    // The store is closed: no more ends will be reported.
     *watched.sockets() = Sockets::default();
 }

@@ -1,5 +1,5 @@
-//! A service where people log in, see where else they are, and log out everywhere. In memory, or on the server of
-//! `REDIS_URL`.
+//! A service where people log in, see their other sessions, and log out everywhere. In memory, or on the server
+//! of `REDIS_URL`.
 //!
 //! ```sh
 //! cargo run -p cloakroom-tower-sessions --example axum-devices
@@ -18,7 +18,7 @@ use tower_sessions::{Session, SessionManagerLayer};
 
 type Sessions = Arc<dyn SessionStore>;
 
-/// The store is away, say. Nobody is logged out by that.
+/// For example, the store is away. That logs nobody out.
 fn away(_: impl std::error::Error) -> StatusCode {
     StatusCode::SERVICE_UNAVAILABLE
 }
@@ -32,7 +32,8 @@ async fn home(session: Session) -> Result<String, StatusCode> {
 }
 
 async fn login(Path(user): Path<String>, session: Session) -> Result<&'static str, StatusCode> {
-    // A password would be asked for here. Then: a new id against fixation, and the user, by whom the session is found.
+    // A real service checks a password here. Then it gives the session a new id against fixation, and sets the user,
+    // by whom the session is found.
     session.cycle_id().await.map_err(away)?;
     session.insert("user", user).await.map_err(away)?;
     Ok("Welcome.")
@@ -70,7 +71,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let store =
         CloakroomStore::new(sessions.clone()).user_from(|data| Some(data.get("user")?.as_str()?.to_owned()));
-    // Not secure, for http://localhost alone. Lax, so that who comes by a link is still logged in.
+    // Not secure: only for http://localhost. Lax, so that a user who comes by a link is still logged in.
     let layer = SessionManagerLayer::new(store).with_secure(false).with_same_site(SameSite::Lax);
     let app = Router::new()
         .route("/", get(home))

@@ -1,20 +1,20 @@
-//! Why an operation of the framework's did not succeed.
+//! Why an operation of the framework failed.
 
 use std::error::Error as _;
 use std::fmt;
 
 use cloakroom::Refusal;
 
-/// Why an operation of the framework's did not succeed: to be told as the framework's error, which has a text and no cause.
+/// Why an operation of the framework failed. It becomes the framework's error, which has a text and no cause.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The session has ended since it was loaded, by a logout, say.
+    /// The session has ended since it was loaded, for example by a logout.
     Ended,
-    /// The session has another id since, which the client has, or is about to get.
+    /// The session has another id by now, which its client has or is about to get.
     Rotated,
-    /// An attribute that is stored is no JSON.
+    /// A stored attribute is not JSON.
     Unreadable(serde_json::Error),
-    /// What the store says.
+    /// The store's error.
     Store(cloakroom::Error),
 }
 

@@ -1,8 +1,7 @@
 //! The ids of the framework, which are 128 bits, as tokens of cloakroom.
 //!
-//! The lowest bit of an id is no part of it: the client's cookie has it as 0, a record that was loaded as 1. By that the
-//! store knows which of two things it is asked for when it is to delete: `cycle_id` deletes the id of the record, a logout
-//! that of the cookie.
+//! The lowest bit is not part of an id: it is 0 in the client's cookie and 1 in a loaded record. By this bit a delete
+//! knows its caller: `cycle_id` deletes the id of the record, a logout the id of the cookie.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,7 +10,7 @@ use cloakroom::{SessionId, SessionStore, Token};
 /// How many ids are drawn until one fits its user's partition. There are 1,024 partitions at most.
 const DRAWS: u32 = 100_000;
 
-/// How the framework makes an id.
+/// The framework's function that makes an id.
 pub(crate) type Draw = fn() -> i128;
 
 /// The id of a record that was loaded.
@@ -28,7 +27,7 @@ pub(crate) fn is_of_record(id: i128) -> bool {
     id & 1 == 1
 }
 
-/// The token of an id: its bytes as the cookie has them, and 16 zeros. What is stored is the hash of that.
+/// The token of an id: its bytes as the cookie has them, and 16 zeros. The server stores the token's hash.
 pub(crate) fn token(id: i128) -> Token {
     let mut bytes = [0; 32];
     bytes[..16].copy_from_slice(&of_cookie(id).to_le_bytes());
@@ -36,10 +35,10 @@ pub(crate) fn token(id: i128) -> Token {
         .expect("32 bytes in base64url are a token")
 }
 
-/// An id that the store takes for a session of a user, or in the place of `from`.
+/// Draws an id that the store accepts for a session of a user, or in the place of `from`.
 pub(crate) fn draw(draw: Draw, store: &dyn SessionStore, user: &str, from: Option<&SessionId>) -> i128 {
     let mut ids = (0..DRAWS).map(|_| of_cookie(draw()));
-    // If none fits, the store refuses one, and says why.
+    // If none fits, the store refuses the last one and says why.
     let fits = |id: &i128| store.check_id(token(*id).id(), user, from).is_ok();
     ids.find(fits).unwrap_or_else(|| of_cookie(draw()))
 }

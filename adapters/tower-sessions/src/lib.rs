@@ -11,7 +11,7 @@ mod store;
 pub use crate::loaded::Data;
 pub use crate::store::CloakroomStore;
 
-/// The trait of one version of tower-sessions.
+/// Implements the trait of one version of tower-sessions.
 #[allow(unused_macros)]
 macro_rules! implement {
     ($core:ident) => {
@@ -40,7 +40,8 @@ macro_rules! implement {
             #[async_trait::async_trait]
             impl SessionStore for CloakroomStore {
                 async fn create(&self, record: &mut Record) -> Result<()> {
-                    // What is refused leaves the record as it is, or the next attempt would not know what it was.
+                    // A refusal leaves the record as it is. Otherwise the next attempt would not know what it
+                    // was.
                     let data = record.data.clone();
                     let loose = Loose { id: record.id.0, data, expiry: record.expiry_date };
                     let created = self.create(loose, draw).await?;

@@ -1,10 +1,10 @@
-//! How long a session lives, as the framework says it and as the store wants it.
+//! Converts how long a session lives between the framework and the store.
 
 use std::time::Duration;
 
 use time::OffsetDateTime;
 
-/// The longest that a store takes.
+/// The longest time that a store accepts.
 const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
 
 /// From now until a time; `None` if that is over.
@@ -14,7 +14,8 @@ pub(crate) fn until(expiry: OffsetDateTime) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-/// The same, and a millisecond less if the session has just that: only another ttl begins anew, and each save is to.
+/// A ttl that differs from the stored one: one millisecond less if they are equal. Only a different ttl starts a new
+/// idle time, and each save must start one.
 pub(crate) fn anew(ttl: Duration, stored: Duration) -> Duration {
     let one = Duration::from_millis(1);
     if ttl != stored {
@@ -26,7 +27,7 @@ pub(crate) fn anew(ttl: Duration, stored: Duration) -> Duration {
     }
 }
 
-/// A time that the store tells.
+/// A time of the store, as the framework has it.
 pub(crate) fn time(ms: u64) -> OffsetDateTime {
     let nanoseconds = i128::from(ms) * 1_000_000;
     OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! A record of the framework's, and the note in it of what the session was when it was loaded.
+//! The framework's record, with a note of what the session was when it was loaded.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use crate::failure::Failure;
 /// The data of a record: `Record::data` of tower-sessions.
 pub type Data = HashMap<String, Value>;
 
-/// Where the note stands in a record's data. The framework's `Session` gives no list of its keys, so nobody meets it there.
+/// The key of the note in a record's data. The framework's `Session` does not list its keys, so the service does not
+/// see it.
 const NOTE: &str = "cloakroom";
 
 /// A record, whatever the version of the framework.
@@ -24,7 +25,7 @@ pub(crate) struct Loose {
     pub(crate) expiry: OffsetDateTime,
 }
 
-/// What is known of a session as it is stored.
+/// What is known of a stored session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) user: Option<String>,
@@ -32,11 +33,11 @@ pub(crate) struct Known {
     pub(crate) data: Data,
 }
 
-/// What the framework is given with a record, and gives back with it. It calls a store without saying for which request, and
-/// requests of one session may have loaded it at different times.
+/// The note that goes out to the framework with a record and comes back with it. The framework does not tell the store
+/// which request a call belongs to, and requests of one session may have loaded it at different times.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Loaded {
-    /// Which load it was, of those of this store.
+    /// The number of the load, among those of this store.
     pub(crate) load: u64,
     /// The id of the session, which is no secret.
     pub(crate) session: String,
@@ -46,13 +47,13 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Puts it into a record's data.
+    /// Puts the note into a record's data.
     pub(crate) fn note(&self, data: &mut Data) -> Result<(), Failure> {
         data.insert(NOTE.to_owned(), serde_json::to_value(self).map_err(Failure::Unreadable)?);
         Ok(())
     }
 
-    /// Takes it out. There is none in a record that was made anew, or cleared.
+    /// Takes the note out of a record's data. A new or cleared record has none.
     pub(crate) fn take(data: &mut Data) -> Option<Self> {
         let note = Self::deserialize(data.get(NOTE)?).ok();
         note.inspect(|_| drop(data.remove(NOTE)))
@@ -67,7 +68,7 @@ impl Known {
         Ok(Self { user: session.user().map(str::to_owned), ttl: session.ttl(), data })
     }
 
-    /// What makes other data of this.
+    /// The patch that turns the loaded data into other data.
     pub(crate) fn changes(&self, now: &Data) -> Result<Patch, Error> {
         let mut patch = Patch::new();
         for (key, value) in self.set(now) {
@@ -76,7 +77,7 @@ impl Known {
         Ok(self.removed(now).fold(patch, Patch::remove))
     }
 
-    /// The same changes of a copy.
+    /// Applies the same changes to a copy.
     pub(crate) fn merge(&self, session: &mut Session, now: &Data) -> Result<(), Error> {
         for (key, value) in self.set(now) {
             session.set(key, value)?;

@@ -1,4 +1,4 @@
-//! The operations that the framework asks for, by those of cloakroom.
+//! The framework's operations, made from those of cloakroom.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::ids::{self, Draw, token};
 use crate::lives;
 use crate::loaded::{Data, Known, Loaded, Loose, attributes};
 
-/// Of how many loads the session is kept, and of how many saves what it is since.
+/// How many loaded sessions are kept, and how many saved ones.
 const COPIES: usize = 4_096;
 
-/// Of how many requests is kept where `cycle_id` took their session.
+/// For how many requests the store keeps where `cycle_id` moved their session.
 const LEFT: usize = 16_384;
 
-/// How long a session of a user waits, between `cycle_id` and the end of the request, to be saved under its new id.
+/// How long a user's session may wait, between `cycle_id` and the end of the request, to be saved under its new id.
 const WAITS: Duration = Duration::from_secs(60);
 
 /// How often an id that is in use is replaced by another.
 const COLLISIONS: u32 = 3;
 
-/// A store for tower-sessions: that crate's `SessionStore`, by a store of cloakroom.
+/// A store for tower-sessions: it implements that crate's `SessionStore` on a store of cloakroom.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -51,15 +51,15 @@ pub struct CloakroomStore {
 
 type UserFrom = dyn Fn(&Data) -> Option<String> + Send + Sync;
 
-/// What requests did that are not over.
+/// What unfinished requests did.
 struct Requests {
     /// How many loads there were.
     loads: AtomicU64,
-    /// The sessions that were loaded, by their loads. With one in hand a save takes one round trip.
+    /// The loaded sessions, by their loads. With a copy a save takes one round trip.
     loaded: Cache<u64, Session>,
-    /// What a session is since a request saved it, by its load: a request may save again.
+    /// The state of a session after a request saved it, by its load: a request may save again.
     saved: Cache<u64, Known>,
-    /// Where `cycle_id` took a session, by the id that it had.
+    /// Where `cycle_id` moved a session, by its former id.
     left: Cache<String, Left>,
 }
 
@@ -79,15 +79,15 @@ impl CloakroomStore {
         Self { store, user_from: Arc::new(|_| None), requests: Arc::new(requests) }
     }
 
-    /// Whose session it is, by its data (`Record::data`): the user under whom it is listed, counted, limited and logged out
-    /// everywhere. Defaults to nobody's.
+    /// Finds the user of a session in its data (`Record::data`). Under that user the session is listed, counted,
+    /// limited and logged out everywhere. Defaults to no user.
     #[must_use]
     pub fn user_from(mut self, user: impl Fn(&Data) -> Option<String> + Send + Sync + 'static) -> Self {
         self.user_from = Arc::new(user);
         self
     }
 
-    /// The same, for axum-login: the id of its user, a text or else as JSON. `data_key` is that of
+    /// The same for axum-login: the id of its user, as text or as JSON. `data_key` is that of
     /// `AuthManagerLayerBuilder::with_data_key`, which defaults to `axum-login.data`.
     #[cfg(feature = "axum-login")]
     #[must_use]
@@ -115,7 +115,7 @@ impl CloakroomStore {
         Ok(Some(Loose { id: ids::of_record(id), data, expiry }))
     }
 
-    /// Saves what the request changed, and nothing else; a session that has ended stays so.
+    /// Saves only the changes of the request. A session that has ended stays ended.
     pub(crate) async fn save(&self, Loose { id, mut data, expiry }: Loose) -> Result<(), Failure> {
         let (token, loaded, user) = (token(id), self.take(&mut data), self.user_of(&data));
         let Some(ttl) = lives::until(expiry) else {
@@ -123,7 +123,7 @@ impl CloakroomStore {
             return Ok(());
         };
         let Some(Loaded { load, is_rotated, was, .. }) = loaded else {
-            // Nobody knows what it was: it was cleared, or this request made it.
+            // The record was cleared, or this request made it, so its former content is unknown.
             let replace = |session: &mut Session| {
                 *session.attributes_mut() = attributes(&data)?;
                 Ok(())
@@ -142,7 +142,7 @@ impl CloakroomStore {
             };
             let patched = self.store.patch(session, was.changes(&data)?.ttl(ttl)).await?;
             if patched.id != *token.id() {
-                // It is saved. But who hears so sets a cookie with the old id.
+                // It is saved. But on success the framework would set a cookie with the old id.
                 return Err(Failure::Rotated);
             }
         } else {
@@ -152,7 +152,8 @@ impl CloakroomStore {
         Ok(())
     }
 
-    /// Makes a session. Where `cycle_id` left one, it is that, if it is still there. The record has no note from then on.
+    /// Makes a session. If `cycle_id` moved one that is still there, it is that one. From then on the record has no
+    /// note.
     pub(crate) async fn create(&self, mut record: Loose, draw: Draw) -> Result<Loose, Failure> {
         let loaded = self.take(&mut record.data);
         let user = self.user_of(&record.data);
@@ -160,7 +161,7 @@ impl CloakroomStore {
         let Some(Loaded { session, was, is_rotated, .. }) = loaded else {
             return self.make(record, user, ttl, draw).await;
         };
-        // Who came by an old id does not get the new one.
+        // A client that came with an old id does not get the new one.
         let left = self.requests.left.get(&session).filter(|_| !is_rotated);
         let went_on = match (left, &user) {
             (Some(left), user) if *user == was.user => {
@@ -182,7 +183,7 @@ impl CloakroomStore {
                 self.requests.left.remove(&session);
                 Ok(Loose { id, ..record })
             }
-            // Who logs in is somebody new, whatever became of the visitor's session.
+            // A login starts a new session, whatever became of the visitor's.
             Err(Failure::Ended | Failure::Rotated) if was.user.is_none() && user.is_some() => {
                 self.make(record, user, ttl, draw).await
             }
@@ -190,7 +191,7 @@ impl CloakroomStore {
         }
     }
 
-    /// Deletes the session of a cookie. The id of a record is deleted by `cycle_id`.
+    /// Deletes the session of a cookie. `cycle_id` deletes the id of a record.
     pub(crate) async fn delete(&self, id: i128, draw: Draw) -> Result<(), Failure> {
         if ids::is_of_record(id) {
             return self.leave(id, draw).await;
@@ -199,14 +200,14 @@ impl CloakroomStore {
         Ok(())
     }
 
-    /// Takes a session from the id that its client has to one that nobody has until `create`. It stays its user's, so what
-    /// ends it meanwhile is not undone.
+    /// Moves a session from its client's id to one that nobody has until `create`. It stays its user's, so a logout
+    /// meanwhile is not undone.
     async fn leave(&self, id: i128, draw: Draw) -> Result<(), Failure> {
         let old = token(id);
         let new = ids::draw(draw, &*self.store, "", Some(old.id()));
         let session = match self.store.rotate(&old, Rotation::new().new_id(token(new))).await {
             Ok(rotated) if !rotated.by_another => rotated.session,
-            // `create` finds that this request has no session to go on with.
+            // `create` will find that this request has no session to continue.
             Ok(_) | Err(Error::Refused(Refusal::Missing | Refusal::Rotated { .. })) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
@@ -219,13 +220,14 @@ impl CloakroomStore {
         Ok(())
     }
 
-    /// Gives a user a session under an id of theirs. Its data come after that: who has the visitor's id must not get them.
+    /// Gives a user a session under an id in the user's partition. The data follow after that: a client with the
+    /// visitor's id must not get them.
     async fn log_in(&self, left: Left, user: &str, changes: Patch, draw: Draw) -> Result<i128, Failure> {
         let id = ids::draw(draw, &*self.store, user, None);
         let rotation = Rotation::new().new_id(token(id)).user(user);
         let session = self.store.rotate(&token(left.id), rotation).await?.session;
         if let Err(error) = self.store.patch(&session, changes).await {
-            // Nobody gets its id. If this fails too, it ends unused.
+            // Nobody gets its id. If this fails too, the session expires unused.
             let _ = self.store.delete(&session).await;
             return Err(error.into());
         }
@@ -260,7 +262,7 @@ impl CloakroomStore {
         Err(Error::Refused(Refusal::Exists).into())
     }
 
-    /// Changes what a patch cannot: a session as a whole.
+    /// Changes a session as a whole, which a patch cannot.
     async fn change<F>(
         &self,
         token: &Token,
@@ -284,7 +286,7 @@ impl CloakroomStore {
         self.store.modify(token, change).await.map(drop)
     }
 
-    /// Takes the note out of a record's data, and brings it up to date: the request may have saved before.
+    /// Takes the note out of a record's data, and updates it: the request may have saved before.
     fn take(&self, data: &mut Data) -> Option<Loaded> {
         let loaded = Loaded::take(data)?;
         let was = self.requests.saved.get(&loaded.load).unwrap_or(loaded.was);

@@ -1,4 +1,4 @@
-//! explain: what became of an id.
+//! explain: says what became of an id.
 
 use cloakroom::{Explanation, RedisStore, SessionStore as _};
 use serde_json::json;
@@ -29,9 +29,9 @@ pub(crate) async fn run(
         }
         Explanation::Departed { place } => {
             told["place"] = place.as_str().into();
-            format!("it has gone to {place:?}")
+            format!("it has departed to {place:?}")
         }
-        _ => "nothing is known of it: it ended longer ago, or never was".to_owned(),
+        _ => "nothing is known of it: it ended too long ago, or never existed".to_owned(),
     };
     output.tell(&told, &text)?;
     match explanation {

@@ -1,4 +1,4 @@
-//! export: all live sessions written to a file.
+//! export: writes all live sessions to a file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Seek as _, SeekFrom, Write as _};
@@ -70,7 +70,7 @@ async fn exported(store: &RedisStore, ids: Vec<SessionId>) -> StoreResult<(Vec<E
     let exports: Vec<_> = ids.into_iter().map(export).collect();
     let (mut found, mut corrupt) = (Vec::new(), 0);
     for export in exports {
-        // A task that panicked has said so.
+        // A task that panicked has reported that.
         let Ok(export) = export.await else { continue };
         match export {
             Ok(export) => found.extend(export),
@@ -83,7 +83,7 @@ async fn exported(store: &RedisStore, ids: Vec<SessionId>) -> StoreResult<(Vec<E
     Ok((found, corrupt))
 }
 
-/// The file, and how far it is.
+/// The file, and its progress.
 struct Written {
     file: File,
     path: String,
@@ -93,7 +93,7 @@ struct Written {
 }
 
 impl Written {
-    /// A new file, which its owner alone may read.
+    /// Creates a file that only its owner may read.
     fn begin(path: &Path, namespace: &str) -> Result<Self, Failure> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
@@ -106,7 +106,7 @@ impl Written {
         Ok(written)
     }
 
-    /// The file of a run of before, without what is behind its last mark.
+    /// Opens the file of an earlier run, and cuts it off behind its last mark.
     fn resume(path: &Path) -> Result<Self, Failure> {
         let path_text = path.display().to_string();
         let io = |error| Failure::Io(path_text.clone(), error);
@@ -119,7 +119,7 @@ impl Written {
             let mut line = String::new();
             number += 1;
             let length = lines.read_line(&mut line).map_err(io)? as u64;
-            // What was being written when it ended is cut off.
+            // A half-written last line is cut off.
             if length == 0 || !line.ends_with('\n') {
                 break;
             }
@@ -143,7 +143,7 @@ impl Written {
         Ok(written)
     }
 
-    /// A page, and where to go on.
+    /// Adds a page, and where the next one begins.
     fn add(&mut self, exports: &[Export], next: Option<Position>) -> Result<(), Failure> {
         self.sessions += exports.len() as u64;
         let mut text = String::new();

@@ -1,5 +1,5 @@
-//! The file of an export: a line of JSON for each thing. First where it is from, then sessions, behind each page of them the
-//! position of the walk, and at last how many there are.
+//! The file of an export: one line of JSON per item. First its origin, then sessions, after each page the position of
+//! the walk, and last the number of sessions.
 
 use cloakroom::migration::Export;
 use cloakroom::operating::Position;
@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub(crate) enum Line {
     Head,
     Session(Box<Export>),
-    /// All before it is whole, and here an export goes on.
+    /// Everything before this mark is whole, and an export can continue here.
     Mark(Position),
     End,
 }
@@ -47,7 +47,7 @@ impl Line {
         if line["end"].is_u64() {
             return Ok(Self::End);
         }
-        // It is to be a session, and says what is wrong with it.
+        // It must be a session, so its error says what is wrong.
         match Export::from_json(text) {
             Ok(export) => Ok(Self::Session(Box::new(export))),
             Err(error) => Err(wrong(&error)),

@@ -1,4 +1,4 @@
-//! One session, by what somebody has of it: its id, or what `list` shows in its place.
+//! Finds one session by its id, or by the hash that `list` shows.
 
 use cloakroom::{PageRequest, RedisStore, Selector, SessionId, SessionStore as _};
 
@@ -6,15 +6,16 @@ use crate::ask;
 use crate::failure::Failure;
 use crate::pace::Pace;
 
-/// Where there is none. Who has it from `list` has forgotten whose it is.
+/// The error if there is none. Perhaps the operator has the hash from `list` but did not name the user or
+/// node.
 pub(crate) const NO_SESSION: &str =
-    "there is no live session with this id (what `list` shows in its place needs --user or --node beside it)";
+    "there is no live session with this id (to name it by the hash that `list` shows, add --user or --node)";
 
-/// How many are read at once, and how many a second.
+/// How many sessions one page reads, and how many per second.
 const PAGE: usize = 200;
 const PER_SECOND: u32 = 20_000;
 
-/// The id of a session: the argument itself, or the one among some sessions that it stands for.
+/// The id of a session: the argument itself, or the id among some sessions whose hash it is.
 pub(crate) async fn session(
     store: &RedisStore,
     argument: &str,
@@ -22,7 +23,7 @@ pub(crate) async fn session(
 ) -> Result<SessionId, Failure> {
     let Some(of) = among else { return ask::session_id(argument) };
     let named = ask::argument(argument)?;
-    // As logs have it.
+    // Logs write the hash with a #.
     let hash = named.strip_prefix('#').unwrap_or(&named);
     let (mut found, mut page) = (None, PageRequest::first(PAGE));
     let mut pace = Pace::new(PER_SECOND);
@@ -34,7 +35,7 @@ pub(crate) async fn session(
                 return Ok(id.clone());
             }
             if id.short_hash() == hash && found.replace(id.clone()).is_some() {
-                return Err(Failure::Several("two of the sessions are shown so: name it by its id"));
+                return Err(Failure::Several("two of the sessions have this hash: use the id"));
             }
         }
         let Some(next) = read.next else { break };

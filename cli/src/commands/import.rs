@@ -1,4 +1,4 @@
-//! import: the sessions of a file brought in.
+//! import: imports the sessions of a file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +18,7 @@ use crate::output::Output;
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 
-/// How many are brought in together at most.
+/// How many sessions are imported together at most.
 const PAGE: usize = 200;
 
 pub(crate) async fn run(
@@ -35,7 +35,7 @@ pub(crate) async fn run(
     progress.finish_and_clear();
     let Imported { brought, here, expired, refused, .. } = &imported;
     let total: u64 = refused.values().sum();
-    let mut text = format!("{} brought in", counted(*brought, "session", "sessions"));
+    let mut text = format!("{} imported", counted(*brought, "session", "sessions"));
     for (count, what) in [(*here, "here already"), (*expired, "expired"), (total, "refused")] {
         if count > 0 {
             text += &format!(", {count} {what}");
@@ -48,19 +48,19 @@ pub(crate) async fn run(
     output.tell(&told, &text)?;
     ended?;
     if !imported.is_whole && !arguments.partial {
-        return Err(Failure::File("the file has no end: its export was not brought to one".to_owned()));
+        return Err(Failure::File("the file has no end: its export was interrupted".to_owned()));
     }
     if total > 0 { Err(Failure::Partly(total)) } else { Ok(()) }
 }
 
-/// What came of it.
+/// The result of an import.
 #[derive(Debug, Default)]
 struct Imported {
     brought: u64,
-    /// In this version, or a later one.
+    /// Here already, in this version or a later one.
     here: u64,
     expired: u64,
-    /// Why, in a word, and how many.
+    /// How many, by the code of the reason.
     refused: BTreeMap<&'static str, u64>,
     is_whole: bool,
 }
@@ -87,7 +87,7 @@ impl Imported {
                 number += 1;
                 let read = lines.read_line(&mut line);
                 let length = read.map_err(|error| Failure::Io(path.to_owned(), error))?;
-                // What was being written when an export ended is no line.
+                // A half-written last line is not a line.
                 if length == 0 || (arguments.partial && !line.ends_with('\n')) {
                     is_over = true;
                     break;
@@ -99,7 +99,9 @@ impl Imported {
                     Line::Head | Line::Mark(_) => {}
                 }
                 if number == 1 && !batch.is_empty() {
-                    return Err(Failure::File("the file is no export: it begins with a session".to_owned()));
+                    return Err(Failure::File(
+                        "the file is not an export: it begins with a session".to_owned(),
+                    ));
                 }
             }
             pace.wait_for(batch.len()).await;
@@ -115,7 +117,7 @@ impl Imported {
         };
         let brought: Vec<_> = batch.into_iter().map(bring).collect();
         for brought in brought {
-            // A task that panicked has said so.
+            // A task that panicked has reported that.
             let Ok(brought) = brought.await else { continue };
             match brought {
                 Ok(true) => self.brought += 1,
@@ -131,7 +133,7 @@ impl Imported {
     }
 }
 
-/// Whether it was brought in; false: it is here, in this version or a later one.
+/// Returns whether it was imported; false: it is here already, in this version or a later one.
 async fn bring_one(store: &RedisStore, export: Export) -> StoreResult<bool> {
     let (id, created_at) = (export.session().id().clone(), export.session().created_at_ms());
     match store.import(Import::new(export)).await {

@@ -20,7 +20,7 @@ use crate::output::{Output, shown, time};
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 
-/// How many are ended together at most.
+/// How many sessions are ended together at most.
 const PAGE: usize = 200;
 
 pub(crate) async fn run(
@@ -52,22 +52,22 @@ pub(crate) async fn run(
     if kicked.refused > 0 { Err(Failure::Partly(kicked.refused)) } else { Ok(()) }
 }
 
-/// What came of it.
+/// The result of a kick.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kicked {
     done: u64,
-    /// Made too late to be meant.
+    /// Created too late for --before.
     kept: u64,
-    /// Which are corrupt.
+    /// Corrupt sessions.
     refused: u64,
 }
 
 impl Kicked {
-    /// Notes what became of some. An error that is of none of them ends it.
+    /// Counts the results of some sessions. An error that concerns none of them ends the command.
     fn note(&mut self, deleted: Vec<StoreResult<Option<Removed>>>) -> StoreResult<()> {
         for deleted in deleted {
             match deleted {
-                // Another was faster, or it has expired.
+                // Another caller was faster, or it has expired.
                 Ok(removed) => self.done += u64::from(removed.is_some()),
                 Err(Error::Corrupt { .. } | Error::Refused(_)) => self.refused += 1,
                 Err(error) => return Err(error),
@@ -114,11 +114,11 @@ async fn of_user(
     }
     let sessions = counted(count, "session", "sessions");
     confirm(arguments, &format!("End {sessions} of the user {}?", shown(user)))?;
-    // Those of a second go at once.
+    // Up to a second's worth of sessions are ended at once.
     if count > u64::from(arguments.rate.per_second) {
         page_by_page(store, &of, count, arguments, kicked).await?;
     }
-    // And what no page tells.
+    // Also the sessions that no page shows.
     let deleted = store.delete_user(user, None).await?;
     kicked.done += deleted.removed.len() as u64 + deleted.unreadable;
     kicked.refused += deleted.corrupt.len() as u64;
@@ -171,15 +171,15 @@ async fn page_by_page(
     }
 }
 
-/// Goes through all sessions by the time of their expiry. What is ended is gone from there, and what stays and is used moves
-/// on, so nothing is missed and little is come by twice.
+/// Walks through all sessions by the time of their expiry. Ended sessions leave the walk, and used ones move ahead, so
+/// none is missed and few are met twice.
 async fn all(store: &RedisStore, arguments: &KickArguments, kicked: &mut Kicked) -> Result<(), Failure> {
     let before_ms = arguments.before.map(ms);
     let mut from = arguments.from.as_deref().map(str::parse::<Position>).transpose()?;
     let stored = store.stored().await?;
     let sessions = counted(stored, "session", "sessions");
     let which = match before_ms {
-        Some(before) => format!("those of the {sessions} that were made before {}", time(before)),
+        Some(before) => format!("those of the {sessions} that were created before {}", time(before)),
         None => format!("all {sessions}"),
     };
     confirm(arguments, &format!("End {which} of the namespace?"))?;
@@ -220,7 +220,8 @@ async fn all(store: &RedisStore, arguments: &KickArguments, kicked: &mut Kicked)
     }
 }
 
-/// Those that were made before a time. One that cannot be read is to be ended, and refused if it cannot be.
+/// The sessions that were created before a time. One that cannot be read is included, and counts as refused
+/// if it cannot be ended.
 async fn made_before(
     store: &RedisStore,
     ids: Vec<SessionId>,
@@ -233,7 +234,7 @@ async fn made_before(
         match read {
             Ok(Some(session)) if is_meant(&session) => meant.push(id.clone()),
             Ok(Some(_)) => kicked.kept += 1,
-            // It is over.
+            // It has ended already.
             Ok(None) => {}
             Err(Error::Corrupt { .. } | Error::Refused(_)) => meant.push(id.clone()),
             Err(error) => return Err(error),

@@ -1,4 +1,4 @@
-//! list: the live sessions of a user or a node, oldest first.
+//! list: lists the live sessions of a user or a node, oldest first.
 
 use cloakroom::{PageRequest, RedisStore, Selector, SessionStore as _};
 
@@ -6,7 +6,7 @@ use crate::arguments::ListArguments;
 use crate::failure::Failure;
 use crate::output::Output;
 
-/// How many are read at once.
+/// How many sessions one page reads.
 const PAGE: usize = 200;
 
 pub(crate) async fn run(

@@ -1,4 +1,5 @@
-//! migrate: all sessions moved to another server or namespace, each in one of the two at any moment.
+//! migrate: moves all sessions to another server or namespace. At any moment each session is in exactly one
+//! of the two.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use crate::output::Output;
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 
-/// How many are submitted together at most.
+/// How many sessions are submitted together at most.
 const PAGE: usize = 200;
 
-/// How many are on their way at once.
+/// How many sessions are on their way at once.
 const WORKERS: usize = 32;
 
 pub(crate) async fn run(
@@ -63,10 +64,10 @@ pub(crate) async fn run(
     if refused > 0 { Err(Failure::Partly(refused)) } else { Ok(()) }
 }
 
-const SOURCE: &str = "where the sessions are";
-const TARGET: &str = "where they go";
+const SOURCE: &str = "source";
+const TARGET: &str = "target";
 
-/// All of it, for no session is to wait for a server that is away.
+/// All servers must be ready, so that no session waits for a server that is away.
 async fn is_ready(store: &RedisStore) -> Result<(), Failure> {
     let health = store.health().await;
     match health.error {
@@ -75,12 +76,12 @@ async fn is_ready(store: &RedisStore) -> Result<(), Failure> {
     }
 }
 
-/// Of a namespace that is made.
+/// The number of partitions of a namespace that is created.
 fn partitions(from: &RedisStore, arguments: &MigrateArguments) -> u16 {
     arguments.partitions.unwrap_or_else(|| from.partition_count())
 }
 
-/// What would be done.
+/// Prints the plan.
 async fn plan(
     from: &RedisStore,
     to: Option<&RedisStore>,
@@ -116,18 +117,18 @@ async fn plan(
     }
     let there_are = match stored {
         Some(stored) => format!("{} in", counted(stored, "session", "sessions")),
-        None => "a namespace that is made, of".to_owned(),
+        None => "a new namespace with".to_owned(),
     };
     text += &format!(
         "\nto          {there}: {there_are} {}",
         counted(of_target.into(), "partition", "partitions")
     );
-    // By the remainder of their hash.
+    // Partitions are chosen by the remainder of a hash.
     if of_source % of_target != 0 {
-        text += "\n            sessions are refused whose ids do not fit their users there";
+        text += "\n            sessions are refused if their ids do not fit their users there";
     }
     if to.is_some_and(|to| scheme(to) != scheme(from)) {
-        text += "\n            it makes ids in another way: services of the one do not start in the other";
+        text += "\n            its id scheme differs: services of one namespace do not start in the other";
     }
     output.tell(&told, &text)
 }
@@ -147,24 +148,25 @@ async fn on_their_way(from: &RedisStore) -> StoreResult<usize> {
     Ok(count)
 }
 
-/// What came of it.
+/// The result of a migration.
 #[derive(Debug, Default)]
 struct Moved {
     arrived: u64,
     /// Deleted or expired meanwhile.
     missing: u64,
-    /// Of an earlier run.
+    /// Finished for an earlier run.
     resumed: u64,
-    /// On their way from or to another place.
+    /// On their way between other places.
     foreign: u64,
-    /// Why, in a word, and how many.
+    /// How many, by the code of the reason.
     refused: BTreeMap<&'static str, u64>,
-    /// What is of no session alone.
+    /// An error that concerns no single session.
     failure: Option<Error>,
 }
 
 impl Moved {
-    /// What an earlier run left first, then all by the time of their expiry. What moves is gone from there.
+    /// First the sessions that an earlier run left, then all by the time of their expiry. Moved sessions
+    /// leave the walk.
     async fn all(
         &mut self,
         from: &RedisStore,
@@ -178,7 +180,7 @@ impl Moved {
         self.note_resumed(manager.resume().await.map_err(|error| stopped(Some(error)))?);
         let walked = self.walk(from, &manager, arguments, &mut waiting, &progress, &interrupt).await;
         if walked.is_err() || self.failure.is_some() {
-            // Those that were not begun stay where they are.
+            // Tasks that were not begun leave their sessions where they are.
             let _ = manager.hand_back().await;
         } else {
             manager.close().await;
@@ -226,7 +228,7 @@ impl Moved {
     }
 
     fn note_ended(&mut self, ended: Result<StoreResult<Report>, tokio::task::JoinError>) {
-        // A task that panicked has said so; one without a report was handed back.
+        // A task that panicked has reported that; one without a report was handed back.
         if let Ok(Ok(report)) = ended {
             self.note(report.outcome);
         }
@@ -236,7 +238,7 @@ impl Moved {
         self.foreign = resumed.foreign as u64;
         for report in resumed.reports {
             match report.outcome {
-                // It is come by again.
+                // The walk will meet it again.
                 Ok(Outcome::Stayed) => {}
                 outcome => {
                     self.resumed += u64::from(outcome == Ok(Outcome::Arrived));

@@ -1,4 +1,4 @@
-//! What the program does, a file for each command.
+//! The commands, one file each.
 
 pub(crate) mod explain;
 pub(crate) mod export;

@@ -1,4 +1,4 @@
-//! repair: what does not agree in what is stored, mended.
+//! repair: repairs violations in the stored data.
 
 use cloakroom::RedisStore;
 use cloakroom::verify::{Repaired, Verified, Violation};
@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
 
-/// How often it goes through all that is stored at most: what was in the way of one thing may have hidden another.
+/// The most passes through the stored data: one violation may have hidden another.
 const PASSES: usize = 5;
 
 pub(crate) async fn run(
@@ -29,14 +29,14 @@ pub(crate) async fn run(
     summary(output, &all)
 }
 
-/// What one way through all that is stored came to.
+/// The result of one pass through the stored data.
 #[derive(Default)]
 struct Pass {
     verified: Verified,
     mended: u64,
-    /// What was not wrong any more: it was mended with another.
+    /// Violations that no longer existed: they were repaired with others.
     gone: u64,
-    /// What is wrong still.
+    /// Violations that remain.
     left: u64,
 }
 
@@ -65,7 +65,7 @@ async fn go_through(
     Ok(pass)
 }
 
-/// What became of a violation; nothing was done where nobody asked for that.
+/// The result for a violation. Without --apply nothing was done.
 fn word(repaired: Option<Repaired>, violation: &Violation) -> &'static str {
     match repaired {
         Some(Repaired::Mended) => "mended",

@@ -1,4 +1,4 @@
-//! show: one session, or what became of it.
+//! show: shows one session, or what became of it.
 
 use cloakroom::migration::{Fate, MigrationStore as _};
 use cloakroom::{Error, RedisStore, Refusal, SessionStore as _};
@@ -18,7 +18,7 @@ pub(crate) async fn run(
     let ShowArguments { session, user, node } = arguments;
     let id = find::session(store, session, selector(user.as_ref(), node.as_ref())).await?;
     let found = match store.get_fresh(&id).await {
-        // It has gone to another store, or has another id since a login.
+        // It has departed to another store, or a login gave it another id.
         Err(Error::Refused(Refusal::Departed { .. } | Refusal::Rotated { .. })) => None,
         found => found?,
     };
@@ -29,14 +29,14 @@ pub(crate) async fn run(
     let (fate, text) = match store.fate(&id).await? {
         Fate::Deleted { to: None } => ("deleted", "it was deleted a moment ago"),
         Fate::Deleted { to: Some(_) } | Fate::Rotated { .. } => ("rotated", "it has a new id"),
-        Fate::Departed { .. } => ("departed", "it has gone to another store"),
-        _ => ("unknown", "nothing is known of it: it has expired, was ended, or never was"),
+        Fate::Departed { .. } => ("departed", "it has departed to another store"),
+        _ => ("unknown", "nothing is known of it: it expired, was ended, or never existed"),
     };
     output.tell(&json!({"fate": fate}), text)?;
     Err(Failure::Nothing(find::NO_SESSION))
 }
 
-/// A field on each line.
+/// One field per line.
 fn lines(told: &Value) -> String {
     let fields = told.as_object().into_iter().flatten();
     let line = |(name, value): (&String, &Value)| {

@@ -1,4 +1,4 @@
-//! stats: how many sessions and nodes there are, and how the servers are.
+//! stats: shows how many sessions and nodes there are, and the health of the servers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -51,16 +51,16 @@ pub(crate) async fn run(store: &RedisStore, output: &Output) -> Result<(), Failu
     }
 }
 
-/// What the partitions have.
+/// The contents of the partitions.
 #[derive(Debug, Default)]
 struct Contents {
     here: Vec<PartitionContents>,
-    /// Those that do not answer, and why.
+    /// The partitions that do not answer, and why.
     away: BTreeMap<u16, Error>,
 }
 
 impl Contents {
-    /// All are asked at once. An error, if none answers.
+    /// Asks all at once. Returns an error if none answers.
     async fn of(store: &RedisStore) -> Result<Self, Failure> {
         let mut asked = JoinSet::new();
         for partition in 0..store.partition_count() {
@@ -69,7 +69,7 @@ impl Contents {
         }
         let mut contents = Self::default();
         while let Some(answer) = asked.join_next().await {
-            // A task that panicked has said so.
+            // A task that panicked has reported that.
             match answer {
                 Ok((_, Ok(here))) => contents.here.push(here),
                 Ok((partition, Err(error))) => {
@@ -84,7 +84,7 @@ impl Contents {
         }
     }
 
-    /// Those that do not answer, as ranges, and why.
+    /// The partitions that do not answer, as ranges, and why.
     fn missing(&self) -> Vec<(String, String)> {
         let mut ranges: Vec<(u16, u16, String)> = Vec::new();
         for (partition, error) in &self.away {
@@ -109,7 +109,7 @@ impl Contents {
         self.here.iter().map(|here| here.expiry_lag).max().unwrap_or_default()
     }
 
-    /// By name. One is live that is so in each partition.
+    /// The nodes by name. A node is live if it is live in each partition.
     fn nodes(&self) -> Vec<Node> {
         let mut nodes: BTreeMap<&str, Node> = BTreeMap::new();
         for node in self.here.iter().flat_map(|here| &here.nodes) {

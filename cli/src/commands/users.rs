@@ -1,4 +1,4 @@
-//! users: who has live sessions, found by a look at all keys of the servers.
+//! users: lists users with live sessions, by a scan of all keys of the servers.
 
 use std::collections::HashSet;
 
@@ -11,7 +11,7 @@ use crate::output::{Output, shown};
 use crate::pace::Pace;
 use crate::progress::{Unit, bar};
 
-/// How many keys are looked at by one call at most.
+/// How many keys one call looks at, at most.
 const KEYS: usize = 1000;
 
 pub(crate) async fn run(
@@ -21,7 +21,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let mut pace = Pace::new(arguments.per_second);
     let keys = pace.page(KEYS);
-    // One may be found twice.
+    // A user may be found twice.
     let (mut told, mut next) = (HashSet::new(), None);
     let progress = bar("users", None, Unit::Things);
     output.heading("SESSIONS  USER")?;

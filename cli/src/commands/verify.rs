@@ -1,4 +1,4 @@
-//! verify: what is stored, held against itself.
+//! verify: checks the stored data for violations.
 
 use cloakroom::RedisStore;
 use cloakroom::verify::{Verified, Verifier, Violation};
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     if verified.violations > 0 { Err(Failure::Violated(verified.violations)) } else { Ok(()) }
 }
 
-/// A way through all that is stored, with its progress.
+/// A walk through all stored data, with its progress.
 pub(crate) struct Walk {
     verifier: Verifier,
     progress: ProgressBar,
@@ -41,7 +41,7 @@ impl Walk {
         Self { verifier, progress: bar("keys", None, Unit::Things), interrupt }
     }
 
-    /// What does not agree among the next keys; `None` at the end.
+    /// The violations among the next keys; `None` at the end.
     pub(crate) async fn next(&mut self) -> Result<Option<Vec<Violation>>, Failure> {
         if self.interrupt.is_set() {
             self.progress.finish_and_clear();

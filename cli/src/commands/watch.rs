@@ -1,4 +1,4 @@
-//! watch: what becomes of sessions, told as it happens.
+//! watch: prints events of sessions as they happen.
 
 use cloakroom::events::{
     Ending, Event, EventKind, EventStore as _, EventStream, EventsFrom, EventsPosition, Told,
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use crate::output::{Output, shown, time};
 
-/// Until it is interrupted.
+/// Runs until it is interrupted.
 pub(crate) async fn run(
     store: &RedisStore,
     arguments: &WatchArguments,
@@ -19,7 +19,7 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     if store.rules().get_events() == 0 {
         return Err(Failure::Nothing(
-            "the namespace tells no events: what makes it has to ask for them, by Rules::events (docs/events.md)",
+            "the namespace has no events: the service that creates it must turn them on, by Rules::events (docs/events.md)",
         ));
     }
     let output = &output.of(store.rules());
@@ -48,7 +48,7 @@ pub(crate) async fn run(
                     "partition": partition,
                     "position": events.position().to_string(),
                 });
-                output.tell(&told, &format!("some events of the partition {partition} were missed"))?;
+                output.tell(&told, &format!("some events of partition {partition} were missed"))?;
             }
             Some(_) => {}
             // The store is closed.
@@ -59,7 +59,7 @@ pub(crate) async fn run(
 
 fn stopped(position: &EventsPosition) -> Failure {
     let text = position.to_string();
-    // Nothing was there yet.
+    // There were no events yet.
     let is_beginning = text.chars().all(|c| c == ',');
     let from = if is_beginning { "beginning" } else { &text };
     Failure::Stopped { how_to_go_on: format!("the same command with --from {from}"), why: None }

@@ -99,10 +99,10 @@ async fn a_file_that_has_no_end_is_brought_in_and_told() {
     assert!(broken.failed(1).error.contains("line 4: no JSON"));
     fs::write(&file, &whole[..whole.find(cut).unwrap()]).unwrap();
     let ended = Ended::of(world.program_for("c", &["import", text(&file)]).output().unwrap()).failed(1);
-    assert_eq!(ended.out, "2 sessions brought in\n");
+    assert_eq!(ended.out, "2 sessions imported\n");
     assert!(ended.error.contains("has no end"), "{}", ended.error);
     let partial = world.program_for("d", &["import", text(&file), "--partial"]).output().unwrap();
-    assert_eq!(Ended::of(partial).done(), "2 sessions brought in\n");
+    assert_eq!(Ended::of(partial).done(), "2 sessions imported\n");
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ async fn nothing_is_ended_where_nobody_can_be_asked() {
     for which in [&[session.id().as_str()][..], &["--user", "ann"], &["--node", "n1"], &["--all"]] {
         let arguments = [&["kick"], which].concat();
         let refused = world.run(&arguments).failed(4);
-        assert_eq!(refused.error, "cloakroom: there is no terminal to ask on: say --yes\n");
+        assert_eq!(refused.error, "cloakroom: there is no terminal to ask on: use --yes\n");
     }
     assert_eq!(stored(&world).await, 1);
 }
@@ -134,7 +134,7 @@ async fn what_list_shows_can_be_kicked_and_shown_by() {
         }
         let session = world.session("ann", "n1").await;
         let alone = world.run(&["kick", &session.id().short_hash(), "--yes"]).failed(3);
-        assert!(alone.error.contains("needs --user or --node"), "{}", alone.error);
+        assert!(alone.error.contains("add --user or --node"), "{}", alone.error);
         assert_eq!(stored(&world).await, 1);
     }
 }

@@ -155,7 +155,7 @@ async fn sessions_whose_ids_do_not_fit_their_users_there_stay_and_a_dry_run_says
     let target = builder.build().await.unwrap();
     let arguments = ["migrate", "--dry-run", "--to-url", moving.to.server.url(), "--to-namespace", "moved"];
     let text = moving.from.run(&arguments).done();
-    assert!(text.contains("sessions are refused whose ids do not fit their users there"), "{text}");
+    assert!(text.contains("sessions are refused if their ids do not fit their users there"), "{text}");
     let ended = moving.run(&[]).failed(5);
     let told: Value = serde_json::from_str(&ended.out).unwrap();
     let refused = told["refused"]["invalid"].as_u64().unwrap();
@@ -175,10 +175,10 @@ async fn nothing_is_moved_to_a_server_that_is_away_or_to_where_it_is() {
     let moving = Move::of(3, 1).await;
     let away = ["migrate", "--to-url", "redis://127.0.0.1:1/", "--yes", "--timeout", "300ms"];
     let refused = moving.from.run(&away).failed(1);
-    assert!(refused.error.starts_with("cloakroom: where they go: not executed"), "{}", refused.error);
+    assert!(refused.error.starts_with("cloakroom: target: not executed"), "{}", refused.error);
     let here = ["migrate", "--to-url", moving.from.server.url(), "--yes"];
     let refused = moving.from.run(&here).failed(2);
-    assert!(refused.error.contains("that of both stores"), "{}", refused.error);
+    assert!(refused.error.contains("the same for both stores"), "{}", refused.error);
     let unasked = ["migrate", "--to-url", moving.to.server.url()];
     moving.from.run(&unasked).failed(4);
     assert_eq!(moving.from.store.stored().await.unwrap(), 3);

@@ -139,7 +139,7 @@ async fn events_that_were_missed_are_told_as_that() {
     watching.interrupt();
     let mut watching = Watching::begin(&world, &["--from", &from]);
     assert!(watching.line().starts_with("AT "));
-    assert_eq!(watching.line(), "some events of the partition 0 were missed\n");
+    assert_eq!(watching.line(), "some events of partition 0 were missed\n");
     watching.interrupt();
 }
 
@@ -148,7 +148,7 @@ async fn a_namespace_without_events_is_told_so_and_what_to_do() {
     let world = World::new().await;
     let refused = world.run(&["watch"]).failed(3);
     assert!(
-        refused.error.contains("tells no events") && refused.error.contains("docs/events.md"),
+        refused.error.contains("has no events") && refused.error.contains("docs/events.md"),
         "{refused:?}"
     );
 }

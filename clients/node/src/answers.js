@@ -4,7 +4,7 @@
  */
 
 import { inspect } from "node:util";
-import { shortHash } from "./ids.js";
+import { shownId } from "./ids.js";
 
 /** A class of answers in which some fields are ids, or lists of them. */
 function withIds(name, ...ids) {
@@ -19,11 +19,11 @@ function withIds(name, ...ids) {
     }
 
     static {
-      for (const id of ids) Object.defineProperty(this.prototype, id, { get: idIn(id) });
-      function idIn(id) {
-        return function () {
+      for (const id of ids) {
+        const get = function () {
           return this.#ids[id];
         };
+        Object.defineProperty(this.prototype, id, { get });
       }
     }
 
@@ -38,12 +38,6 @@ function withIds(name, ...ids) {
   };
   Object.defineProperty(Answer, "name", { value: name });
   return Answer;
-}
-
-/** What stands for an id where it is shown. */
-export function shownId(id) {
-  if (Array.isArray(id)) return id.map(shownId);
-  return typeof id === "string" ? `#${shortHash(id)}` : id;
 }
 
 export const Removed = withIds("Removed", "id");

@@ -80,9 +80,13 @@ export function removedOf(found, ids) {
   return ids.filter(isTold).map((id) => {
     const candidate = found.find((one) => one.id === id);
     if (!candidate) throw new CorruptError("reply that names another session");
-    const { user, connection, node } = candidate;
-    return new Removed({ id, user: toldName(user), connection: toldName(connection), node: toldName(node) });
+    return removedFrom(id, candidate);
   });
+}
+
+/** A removed session, by what was declared of it. */
+export function removedFrom(id, { user, connection, node }) {
+  return new Removed({ id, user: toldName(user), connection: toldName(connection), node: toldName(node) });
 }
 
 /** A name as it is told: that of none, and what is no text, is null. */

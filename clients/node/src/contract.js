@@ -70,9 +70,9 @@ function read(bytes) {
   const number = Number(/^\d+(?= |$)/.exec(text)?.[0] ?? 0);
   if (number > 0 && !bundle.accepts.includes(number)) throw new ContractError(number, Math.max(...bundle.accepts));
   const words = /^(\d+)((?: (\d+)(?: (uuid|token))?(?: (\d+))?)?)$/.exec(text) ?? [];
-  const [, contract = "0", rest, count = "1", scheme = "uuid", events = "0"] = words;
+  const [, digits = "0", rest, count = "1", scheme = "uuid", events = "0"] = words;
   const found = Number(count);
-  if (Number(contract) === 0 || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
+  if (Number(digits) === 0 || !(found >= 1 && found <= MOST)) throw new CorruptError("contract");
   return { contract: number, rest, found, scheme, kept: Number(events) };
 }
 

@@ -1,6 +1,6 @@
 import { inspect } from "node:util";
 import { InvalidError } from "./errors.js";
-import { isSessionId, shortHash } from "./ids.js";
+import { isSessionId, shownId } from "./ids.js";
 import { kindOf } from "./input.js";
 
 const TEXT = /^(\d{1,15})\.(\d{1,5})\.(.*)$/s;
@@ -44,7 +44,7 @@ export class Cursor {
   }
 
   toString() {
-    return `Cursor(#${shortHash(this.#id)})`;
+    return `Cursor(${shownId(this.#id)})`;
   }
 
   toJSON() {
@@ -62,7 +62,7 @@ export function cursorOf(field, given) {
   if (typeof given !== "string") throw new InvalidError(field, `is ${kindOf(given)}, must be a Cursor or its text`);
   const [, createdAtMs, ties, id] = TEXT.exec(given) ?? [];
   if (!isSessionId(id) || Number(ties) > 65_535 || Number(createdAtMs) >= 2 ** 48) {
-    throw new InvalidError(field, "is no cursor");
+    throw new InvalidError(field, "is not a cursor");
   }
   return new Cursor({ createdAtMs: Number(createdAtMs), id, ties: Number(ties) });
 }

@@ -26,7 +26,7 @@ export class Entries {
   }
 
   /** Of an object or a Map with values, or a copy of other Entries. */
-  static of(values = {}, field = "values") {
+  static of(values = {}, field) {
     if (values instanceof Entries) return new Entries(values, field);
     return new Entries(textsOf(values, field), field);
   }

@@ -1,14 +1,14 @@
 import { inspect } from "node:util";
 import { quiet } from "./server-errors.js";
 
-/** Whatever this client throws. */
+/** The base class of all errors that this client throws. */
 export class CloakroomError extends Error {
   constructor(message, cause) {
     super(message, cause === undefined ? undefined : { cause: quiet(cause) });
     this.name = new.target.name;
   }
 
-  /** What only a getter tells is the id of a session, a secret, whatever whoever prints the error asks for. */
+  /** Getters have session ids, which are secrets: they are not printed, even if the caller of `inspect` asks for getters. */
   [inspect.custom](depth, options) {
     return inspect(this, { ...options, getters: false, customInspect: false });
   }
@@ -30,7 +30,7 @@ export class NotExecutedError extends CloakroomError {
   }
 }
 
-/** What the operation works on kept changing under it. */
+/** The sessions or indexes of the operation kept changing during it. */
 export class ContendedError extends NotExecutedError {
   constructor() {
     super("contended");
@@ -38,8 +38,8 @@ export class ContendedError extends NotExecutedError {
 }
 
 /**
- * The operation was sent and no reply proves what became of it, or the server stopped its script at a command: it may have
- * happened, the latter in part. `Cloakroom.withOperationId` repeats it safely.
+ * The operation may have happened: it was sent and no reply proves the outcome, or the server stopped its script at a
+ * command, perhaps after some writes. `Cloakroom.withOperationId` repeats it safely.
  */
 export class AmbiguousError extends CloakroomError {
   constructor(operationId, cause, why = "sent, but no reply") {
@@ -49,8 +49,8 @@ export class AmbiguousError extends CloakroomError {
 }
 
 /**
- * What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is, where the call
- * declared several of the kind.
+ * The value under one of our keys is not ours, or is broken. Nothing was changed. `of` is the owner of the key if the
+ * call declared several of the kind.
  */
 export class CorruptError extends CloakroomError {
   constructor(what, of) {
@@ -94,15 +94,15 @@ export class FrozenError extends RefusedError {
 
 export class ConflictError extends RefusedError {
   constructor({ version }) {
-    super("conflict", `the session was changed, it is at version ${version}`);
+    super("conflict", `the session was changed and is at version ${version}`);
     this.version = version;
   }
 }
 
 /**
- * The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie. The new id
- * is a secret, so it is no property that a log would print; and null where a login left the old one, for who planted that
- * would be logged in too.
+ * The session has a newer id, and its client has that id or will have it in a moment: answer without touching the
+ * cookie. The new id is a secret, so it is not a property that a log would print. It is null after a login, because an
+ * attacker who planted the old id would be logged in too.
  */
 export class MovedError extends RefusedError {
   #newId;
@@ -117,10 +117,10 @@ export class MovedError extends RefusedError {
   }
 }
 
-/** The session has gone to another store, by a migration. It is there, or will be as soon as that is finished. */
+/** A migration moved the session to another store. It is there, or will be as soon as the migration is finished. */
 export class DepartedError extends RefusedError {
   constructor({ place }) {
-    super("departed", `the session has gone to ${JSON.stringify(place)}`);
+    super("departed", `the session has departed to ${JSON.stringify(place)}`);
     this.place = place;
   }
 }
@@ -138,7 +138,7 @@ export class TakenError extends RefusedError {
   }
 }
 
-/** The node holds its lease: another process goes by its name, or it is not dead. */
+/** The node holds its lease: another process uses its name, or the node is not dead. */
 export class LeasedError extends RefusedError {
   constructor({ deadline }) {
     super("leased", "the node holds its lease");
@@ -147,12 +147,12 @@ export class LeasedError extends RefusedError {
 }
 
 /**
- * The node does not hold its lease, or not the session: it must not write to it any more. Of several partitions a heartbeat
- * names those in `partitions` where the lease is lost.
+ * The node no longer holds its lease, or the session is another node's: it must stop writing to the session. With
+ * several partitions, a heartbeat lists in `partitions` those where the lease is lost.
  */
 export class FencedError extends RefusedError {
   constructor({ partitions = [] } = {}) {
-    super("fenced", "the node does not hold its lease, or not the session");
+    super("fenced", "the node no longer holds its lease, or the session is another node's");
     this.partitions = partitions;
   }
 }
@@ -165,7 +165,7 @@ export class LimitError extends RefusedError {
   }
 }
 
-/** The session's attributes and extensions would take more than allowed, or be more. */
+/** The session's attributes and extensions would take more bytes than allowed, or would be too many. */
 export class TooLargeError extends RefusedError {
   constructor({ bytes, entries }) {
     super("large", `the session's ${entries} entries would take ${bytes} bytes`);
@@ -174,7 +174,7 @@ export class TooLargeError extends RefusedError {
   }
 }
 
-/** Clients work in this namespace by a contract of the scripts that this one does not go with. */
+/** The clients in this namespace use a contract number of the scripts that this client does not accept. */
 export class ContractError extends RefusedError {
   constructor(found, known) {
     super("contract", `the namespace is at contract ${found}, this client knows contract ${known}`);

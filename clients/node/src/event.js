@@ -1,7 +1,7 @@
 /** What became of a session, as a stream has it. */
 
 import { inspect } from "node:util";
-import { isSessionId, shortHash } from "./ids.js";
+import { isSessionId, shownId } from "./ids.js";
 import { textOf } from "./layout.js";
 
 /** What can happen to a session, and why one ends. docs/events.md has the table. */
@@ -28,7 +28,7 @@ export class SessionEvent {
   }
 
   [inspect.custom](depth, options) {
-    return `SessionEvent ${inspect({ id: `#${shortHash(this.#id)}`, ...this }, options)}`;
+    return `SessionEvent ${inspect({ id: shownId(this.#id), ...this }, options)}`;
   }
 }
 

@@ -14,8 +14,6 @@ const OF_ALL = 4096;
 const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 500];
 /** How long one look waits at most for its reply. */
 const LOOK = 2000;
-/** How often a server is asked whether it is the master still: a demoted one goes on to tell what it has. */
-const ROLE_EVERY = 1000;
 /** Where a reader goes on that has missed some: for so long two masters may both have taken writes, and given them times. */
 const GOES_BACK = 10_000n;
 
@@ -39,16 +37,13 @@ export async function eventsOf(engine, node, from, options) {
 
 class Events {
   #engine;
-  /** One connection to each server, beside those of the calls. */
+  /** One connection to each server, beside those of the calls. What a server answers that is not the master does not count. */
   #servers;
   #interval;
   #parts;
   #atOnce;
   /** What was read and is not told yet, with where that was. What tells nothing is passed over. */
   #found = [];
-  #roleDue = 0;
-  /** The server is not the master: what else it tells is not heeded, until the connections were made anew. */
-  #misled;
   #isOver = false;
   #broken;
   #wake = () => {};
@@ -127,7 +122,6 @@ class Events {
       if (this.#broken) throw this.#broken;
       const value = this.#take();
       if (value) return { done: false, value };
-      if (this.#misled) this.#renew();
       const now = performance.now();
       for (const part of this.#parts) if (!part.isBusy && part.due <= now) void this.#look(part);
       const due = Math.min(...this.#parts.map((part) => (part.isBusy ? Infinity : part.due)));
@@ -154,15 +148,6 @@ class Events {
     over.abort();
   }
 
-  /** Connects anew, to whoever is the master by now. */
-  #renew() {
-    const misled = this.#servers;
-    this.#servers = misled.another();
-    this.#misled = false;
-    this.#roleDue = 0;
-    misled.destroy();
-  }
-
   /** Reads what is new in a stream. Never throws. */
   async #look(part) {
     part.isBusy = true;
@@ -178,17 +163,11 @@ class Events {
 
   /** The entries from where it goes on; undefined: they cannot be read now. */
   async #read(part) {
-    const servers = this.#servers;
     const range = ["XRANGE", part.key, part.next.at ?? "-", "+", "COUNT", String(this.#atOnce + 1)];
-    const asksRole = performance.now() >= this.#roleDue;
-    if (asksRole) this.#roleDue = performance.now() + ROLE_EVERY;
     try {
-      const commands = asksRole ? [range, ["ROLE"]] : [range];
       const until = performance.now() + Math.min(this.#engine.deadlineMs, LOOK);
-      const [reply, role] = await servers.at(part.tag).send(commands, until);
-      // Where the user may not ask, nothing is known.
-      if (Array.isArray(role) && String(role[0]) !== "master") this.#misled = true;
-      if (!this.#misled && servers === this.#servers) return entriesOf(reply);
+      const [reply] = await this.#servers.at(part.tag).send([range], until);
+      return entriesOf(reply);
     } catch (error) {
       if (!(error instanceof Lost || error instanceof NotExecutedError)) this.#broken = error;
     }

@@ -3,7 +3,7 @@ import { InvalidError } from "./errors.js";
 import { isText } from "./input.js";
 import { PREFIX, Token } from "./token.js";
 
-const SESSION_ID_BYTES = 128;
+export const SESSION_ID_BYTES = 128;
 const NAME_BYTES = 256;
 const TASK_BYTES = 8;
 /** How many hex digits at the end of an id differ from draw to draw. */
@@ -62,10 +62,8 @@ export class OperationId {
   /** That of one of many sessions that a call makes, the same for the same call; of the first it is the call's own. */
   nth(place) {
     if (place === 0) return this;
-    const digest = createHash("sha512").update(this.#seed).update(this.#bytes).update(String(place)).digest();
     const own = this.#copy();
-    own.#seed = digest.subarray(0, 32);
-    own.#bytes = digest.subarray(32, 40);
+    [own.#bytes, own.#seed] = partOf(this.#seed, this.#bytes, place);
     return own;
   }
 
@@ -93,6 +91,14 @@ export class OperationId {
     bytes[8] = (bytes[8] & 0x3f) | 0x80;
     return bytes.toString("hex").replace(/(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   }
+}
+
+/** What the id of one of many parts of a call is made of: as in all languages, for the copies of a login have such ids. */
+export function partOf(seed, bytes, place) {
+  const number = Buffer.alloc(8);
+  number.writeBigUInt64BE(BigInt(place));
+  const digest = createHash("sha512").update(seed).update(bytes).update(number).digest();
+  return [digest.subarray(0, 8), digest.subarray(8, 40)];
 }
 
 /** A process that goes by the name of a node, for as long as one lease: of one partition, or of each of several. */
@@ -139,6 +145,12 @@ export class NodeIdentity {
 /** Eight hex digits that stand for a session id, a secret, in logs. */
 export function shortHash(id) {
   return createHash("sha1").update(id).digest("hex").slice(0, 8);
+}
+
+/** What stands for an id, or a list of them, where it is shown. */
+export function shownId(id) {
+  if (Array.isArray(id)) return id.map(shownId);
+  return typeof id === "string" ? `#${shortHash(id)}` : id;
 }
 
 export function isSessionId(id) {

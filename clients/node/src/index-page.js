@@ -6,7 +6,7 @@ import { foundOf, storedOf } from "./layout.js";
 import { scored } from "./scored.js";
 
 /** A page of an index. */
-export class IndexPage {
+class IndexPage {
   /**
    * `entries` is all that stands there, one behind the other; `from` the score from which on it was read, and `skip` how many
    * entries from there on come before it; `isFull` tells whether others may follow.

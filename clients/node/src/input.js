@@ -10,15 +10,14 @@ export function checkOptions(field, given, names) {
   return given;
 }
 
-/** Whether a value is a bag of names and values, and nothing that only looks like one. */
+/** Whether a value is an object, and no array. */
 export function isPlain(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 export function checkInteger(field, value, least, most) {
   if (!Number.isSafeInteger(value) || value < least || value > most) {
-    const told = typeof value === "number" ? String(value) : kindOf(value);
-    throw new InvalidError(field, `is ${told}, must be an integer from ${least} to ${most}`);
+    throw new InvalidError(field, `is ${toldOf(value)}, must be an integer from ${least} to ${most}`);
   }
   return value;
 }
@@ -51,6 +50,11 @@ export function checkInstance(field, value, Class) {
 /** What is not well-formed would be stored as another text. */
 export function isText(value) {
   return typeof value === "string" && value.isWellFormed();
+}
+
+/** A number, or what a value is that should be one. */
+export function toldOf(value) {
+  return typeof value === "number" ? String(value) : kindOf(value);
 }
 
 /** What a value is, without the value, which may be a secret. */

@@ -45,7 +45,7 @@ function checkedText(field, text) {
   try {
     value = JSON.parse(text);
   } catch {
-    throw new InvalidError(field, "is no JSON");
+    throw new InvalidError(field, "is not JSON");
   }
   jsonOf(field, undefined, value);
   return text;

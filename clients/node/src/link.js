@@ -1,10 +1,10 @@
 import { once } from "node:events";
-import { setImmediate } from "node:timers/promises";
+import { setTimeout as after, setImmediate } from "node:timers/promises";
 import { AbortError, ClientClosedError, ClientOfflineError, RESP_TYPES } from "@redis/client";
 import { ForbiddenError, NotExecutedError } from "./errors.js";
 import { Role } from "./role.js";
 import { ServerClock } from "./server-clock.js";
-import { codeOf, isErrorReply, isOf } from "./server-errors.js";
+import { codeOf, isErrorReply, isOf, isOfReplica } from "./server-errors.js";
 import { Silence } from "./silence.js";
 
 /** Ids and records are bytes until they are read. */
@@ -14,7 +14,7 @@ const BYTES = {
   [RESP_TYPES.VERBATIM_STRING]: Buffer,
 };
 /** How many commands wait at most for their replies: beyond, a server that is slow would fill the memory here. */
-const MOST_WAITING = 10_000;
+const DEFAULT_WAITING = 10_000;
 /** Between two connections to a server that is not the master: at first, each next one twice as long, and at most. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 500];
 
@@ -58,7 +58,7 @@ export class Link {
   #isClosed = false;
 
   /** `maxWaiting` is how many commands may wait for replies, `asksRole` whether only a master's answers count. */
-  constructor(client, { maxWaiting = MOST_WAITING, asksRole = true } = {}) {
+  constructor(client, { maxWaiting = DEFAULT_WAITING, asksRole = true } = {}) {
     this.#limits = { maxWaiting, asksRole };
     this.#use(client);
   }
@@ -253,6 +253,9 @@ export class Link {
   /** The answers, once it is clear that they count; a time that one of them tells is noted. */
   async #heard(wire, commands, results, sending) {
     const answers = await this.#counting(wire, results.map(answerOf), sending);
+    // What is sent next goes to whoever is the master by then.
+    const refused = answers.find(isOfReplica);
+    if (refused && this.#limits.asksRole) this.#renew(wire, refused);
     commands.forEach(([command], at) => {
       if (command === "TIME" && Array.isArray(answers[at])) this.#clock.saw(answers[at]);
     });
@@ -296,7 +299,7 @@ export class Link {
   async #leave(wire, until) {
     this.#renew(wire, wire.role.trouble);
     this.#pause = Math.min(Math.max(2 * this.#pause, FIRST_PAUSE), LONGEST_PAUSE);
-    await within(Math.max(0, Math.min(this.#pause, until - performance.now())), new Promise(() => {}));
+    await after(Math.max(0, Math.min(this.#pause, until - performance.now())));
   }
 
   async #reply({ client, silence }, command, options) {

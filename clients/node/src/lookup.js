@@ -33,13 +33,18 @@ export function isLeft(record) {
 
 /** The time, and what is under an id, without what is over; null where that is nothing. */
 export async function current(operation, id) {
+  const found = await stored(operation, id);
+  const record = found && unlessOver(found.record, found.now);
+  return record && { now: found.now, record };
+}
+
+/** The time, and what is under an id, even if it is over; null where that is nothing. */
+export async function stored(operation, id) {
   const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id })]);
   if (bytes === null) return null;
-  const stored = decodeRecord(bytes);
-  if (!stored) throw new CorruptError("record");
-  const now = operation.now(time);
-  const record = unlessOver(stored, now);
-  return record && { now, record };
+  const record = decodeRecord(bytes);
+  if (!record) throw new CorruptError("record");
+  return { now: operation.now(time), record };
 }
 
 async function read(operation, id) {

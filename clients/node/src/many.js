@@ -15,7 +15,6 @@ import { scored } from "./scored.js";
 import { Session } from "./session.js";
 import { allOf } from "./together.js";
 
-export { BATCH };
 const LIST_PAGE = 500;
 /** How often a page is read again that changed before its records were read, until its beginning will do. */
 const WHOLE_PAGE_ROUNDS = 16;
@@ -275,8 +274,7 @@ async function readUser(operation, deletion, passed) {
   const last = ["ZRANGE", key, "-1", "-1", "WITHSCORES"];
   const [read, ids] = await operation.read("user", last, ["ZRANGEBYSCORE", key, ...range]);
   // When the newest of those that there are was made, by whatever the server's clock said then.
-  const [[, newest] = [, 0]] = scored(read);
-  deletion.newest ??= newest;
+  deletion.newest ??= scored(read)[0]?.[1] ?? 0;
   return ids.map(foundOf);
 }
 

@@ -7,7 +7,7 @@ import { CorruptError, InvalidError } from "./errors.js";
 import { checkName, checkTask } from "./ids.js";
 import { checkInteger, checkOptions, checkWord } from "./input.js";
 import { foundOf, isTold } from "./layout.js";
-import { exportOf } from "./lookup.js";
+import { exportOf, stored } from "./lookup.js";
 import { checkUntil, declaredOf, expect } from "./one.js";
 import { HEAD_BYTES, decodeHead, decodeRecord } from "./record.js";
 import { allOf } from "./together.js";
@@ -130,11 +130,8 @@ function isOnItsWay({ kind, task, freeze }) {
 export async function knows(operation, given) {
   const id = operation.partitions.idOf("id", given);
   operation.enter(id);
-  const [time, bytes] = await operation.read("record", ["TIME"], ["GET", operation.key("session", { id })]);
-  if (bytes === null) return false;
-  const record = decodeRecord(bytes);
-  if (!record) throw new CorruptError("record");
-  return record.kind === "live" || record.stored_until > operation.now(time);
+  const found = await stored(operation, id);
+  return found !== null && (found.record.kind === "live" || found.record.stored_until > found.now);
 }
 
 function migrationOf(id, record) {

@@ -11,11 +11,11 @@ import { readPage } from "./index-page.js";
 import { foundOf, isTold, readLayout } from "./layout.js";
 import { count } from "./many.js";
 import { errorOf } from "./reply.js";
+import { LONGEST } from "./rules.js";
 import { scored } from "./scored.js";
 import { allOf, together } from "./together.js";
 
 const DAY = 24 * 3_600_000;
-const TEN_YEARS = 3650 * DAY;
 /** How many nodes a full page has. */
 const PAGE = 500;
 /** How often a batch is read again whose sessions kept changing. */
@@ -28,7 +28,7 @@ export async function heartbeat(operation, identity, beat) {
   const values = {
     node: identity.node,
     lease_ms: checkInteger("leaseMs", leaseMs, 1, DAY),
-    keep_ms: checkInteger("keepMs", keepMs, 1000, TEN_YEARS),
+    keep_ms: checkInteger("keepMs", keepMs, 1000, LONGEST),
     want: checkWord("want", want, ["register", "renew", "release"]),
   };
   if (operation.engine.isOne) return beatIn(operation, identity, values);
@@ -168,7 +168,7 @@ export async function recover(operation, node, to, claim) {
     node,
     new_node: to,
     when: checkFlag("evenIfLeased", evenIfLeased) ? "always" : "lapsed",
-    reconnect_ms: checkInteger("reconnectMs", reconnectMs, 1, TEN_YEARS),
+    reconnect_ms: checkInteger("reconnectMs", reconnectMs, 1, LONGEST),
   };
   if (operation.engine.isOne) return recoverIn(operation, values, batch, after);
   // A batch is of one partition, and the cursor leads through all.

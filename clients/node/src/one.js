@@ -1,7 +1,7 @@
 /** The operations on one session. */
 
-import { Bound, Patched, Removed } from "./answers.js";
-import { toldName } from "./batch.js";
+import { Bound, Patched } from "./answers.js";
+import { removedFrom, toldName } from "./batch.js";
 import { CHANGES, changesOf } from "./changes.js";
 import { settle } from "./declared.js";
 import { decodeEntries, Entries } from "./entries.js";
@@ -17,12 +17,12 @@ import {
   kindOf,
 } from "./input.js";
 import { lookup, lookupConnection } from "./lookup.js";
+import { STATUSES } from "./record.js";
 import { errorOf } from "./reply.js";
 import { checkedChanges, checkedEntries, checkLifetime, checkTtl } from "./rules.js";
 import { Session } from "./session.js";
 import { Token } from "./token.js";
 
-const STATUSES = ["active", "suspended"];
 /** The ids of four changes. */
 const OPERATIONS_BYTES = 32;
 const VERSIONS = [1, Number.MAX_SAFE_INTEGER];
@@ -159,8 +159,7 @@ export async function unbind(operation, target, connection) {
 export async function remove(operation, target) {
   const { reply, id, values } = await settle(operation, "delete", declaredOf(operation, target));
   if (expect(reply, "ok", "missing").word === "missing") return null;
-  const { user, connection, node } = values;
-  return new Removed({ id, user: toldName(user), connection: toldName(connection), node: toldName(node) });
+  return removedFrom(id, values);
 }
 
 export async function exported(operation, id) {

@@ -8,7 +8,7 @@ import { storedOf } from "./layout.js";
 import { Lost } from "./link.js";
 import { readReply } from "./reply.js";
 import { timeOf } from "./server-clock.js";
-import { codeOf, commandsAt, mayHaveWritten } from "./server-errors.js";
+import { codeOf, commandsAt, isOfReplica, mayHaveWritten } from "./server-errors.js";
 
 /** How often one call is sent at most when its connection breaks under it; the deadline ends it too. */
 const ATTEMPTS = 10;
@@ -19,7 +19,9 @@ const BEGINNINGS = 32;
  * first attempt that comes late would be executed then.
  */
 const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"];
-const UNSURE = "the session has changed so often since that it does not tell";
+/** Between two attempts at a server that is not the master: at first, each next one twice as long, and at most. */
+const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 250];
+const UNSURE = "the session has changed too often since then to prove it";
 /** How often a script is loaded for one call: a flush may come between the load and the call. */
 export const LOADS = 16;
 
@@ -216,7 +218,7 @@ export class Operation {
       }
     };
     const errorOfLost = ({ reason, cause }) => (reads ? new NotExecutedError(reason, cause) : this.ambiguous(cause));
-    return repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, errorOfLost);
+    return repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, errorOfLost, this.#until);
   }
 
   /** A call that is sent a second time waits until nobody takes that for the first. */
@@ -267,16 +269,24 @@ export class Operation {
   }
 }
 
-/** Attempts until there is an answer. Once a reply was lost, a later refusal to execute tells nothing of the first. */
-async function repeat(attempt, attempts, errorOfLost) {
-  let lost;
+/**
+ * Attempts until there is an answer. Once a reply was lost, a later refusal to execute tells nothing of the first. What a
+ * server refuses that is not the master goes over another connection, until an instant.
+ */
+async function repeat(attempt, attempts, errorOfLost, until) {
+  let lost, refused;
+  let pause = FIRST_PAUSE;
   for (let made = 0; made < attempts && lost?.reason !== "deadline"; made++) {
     try {
       return await attempt();
     } catch (error) {
       if (error instanceof Lost) lost = error;
-      else throw lost && !(error instanceof AmbiguousError) ? errorOfLost(lost) : error;
+      else if (isOfReplica(error.cause) && performance.now() + pause < until) {
+        refused = error;
+        await setTimeout(pause);
+        pause = Math.min(2 * pause, LONGEST_PAUSE);
+      } else throw lost && !(error instanceof AmbiguousError) ? errorOfLost(lost) : error;
     }
   }
-  throw errorOfLost(lost);
+  throw lost ? errorOfLost(lost) : refused;
 }

@@ -1,7 +1,7 @@
 /** The partitions of a namespace: in which of them a session lives, and their tags. */
 
 import { InvalidError } from "./errors.js";
-import { checkSessionId, shortHash } from "./ids.js";
+import { checkSessionId, shownId } from "./ids.js";
 import { storedOf } from "./layout.js";
 import { Token } from "./token.js";
 
@@ -89,7 +89,7 @@ export class Partitions {
   }
 
   #misfit(field, id, other) {
-    return new InvalidError(field, `#${shortHash(id)} is in partition ${this.of(id)} of ${this.count}, and ${other}`);
+    return new InvalidError(field, `${shownId(id)} is in partition ${this.of(id)} of ${this.count}, and ${other}`);
   }
 }
 

@@ -1,9 +1,10 @@
 import { bundle } from "./bundle.js";
 import { decodeEntries } from "./entries.js";
+import { SESSION_ID_BYTES } from "./ids.js";
 import { foundOf, readLayout, textOf } from "./layout.js";
 
-/** The longest id. */
-const ID_BYTES = 128;
+/** Those of a session that no migration has frozen. */
+export const STATUSES = ["active", "suspended"];
 const nameOf = (numbers) => new Map(Object.entries(numbers).map(([name, number]) => [number, name]));
 /** Of each format that is read, how its records are laid out: the one that is written, and those of other releases. */
 const LAYOUTS = new Map([bundle, ...bundle.other_records].map(({ record_format, record }) => [record_format, layoutFrom(record)]));
@@ -54,7 +55,7 @@ export function decodeRecord(bytes) {
       if (rest.length < layout.departed_task_bytes) return null;
       splitDeparture(layout, record, rest);
     } else if (record.kind === "moved") {
-      if (rest.length < 1 || rest.length > ID_BYTES) return null;
+      if (rest.length < 1 || rest.length > SESSION_ID_BYTES) return null;
       record.new_id = textOf(rest);
     } else record.new_id = foundOf(rest);
   } catch {
@@ -104,7 +105,7 @@ export function usageOf(bytes) {
   const layout = layoutOf(bytes);
   const { values } = (layout && readLayout(layout.numbers, bytes, 0)) ?? {};
   if (!values || layout.kindOf.get(values.kind) !== "live") return null;
-  const isOpen = ["active", "suspended"].includes(layout.statusOf.get(values.status));
+  const isOpen = STATUSES.includes(layout.statusOf.get(values.status));
   return isOpen && values.stored_until >= values.expires_at ? values : null;
 }
 
@@ -114,7 +115,7 @@ function splitFreeze(layout, record, body) {
   if (!read) return null;
   const { task, frozen_until, span, copies_until, status, direction, place, node } = read.values;
   const words = { status: layout.statusOf.get(status), direction: layout.directionOf.get(direction) };
-  if (!["active", "suspended"].includes(words.status) || !words.direction) return null;
+  if (!STATUSES.includes(words.status) || !words.direction) return null;
   const texts = { place: textOf(place), node: textOf(node) };
   record.freeze = { task: task.toString("hex"), frozen_until, span, copies_until, ...words, ...texts };
   return read.end;

@@ -37,9 +37,9 @@ export async function rotate(operation, target, given) {
     new_lifetime_ms: rotation.lifetimeMs,
     changes: rotation.changes,
   });
-  // Its client is to hold a token, which the other rotation has.
-  if (reply.word === "moved" && partitions.idScheme === "token") throw new MovedError({});
   if (reply.word === "moved") {
+    // Its client is to hold a token, which the other rotation has.
+    if (partitions.idScheme === "token") throw new MovedError({});
     const found = await lookup(operation, reply.new_id);
     if (!found) {
       operation.checkSure();

@@ -9,7 +9,10 @@ export interface RedisClient {
   withTypeMapping(typeMapping: any): unknown;
 }
 
-/** Some of the options of `createClient` of node-redis, all of which are taken. A store sets what queues and retries itself. */
+/**
+ * Options of `createClient` of node-redis. A store sets the queue, the cache and the prefix itself; `socket` may change how it
+ * connects again.
+ */
 export interface RedisOptions {
   url?: string;
   username?: string;

@@ -1,6 +1,6 @@
 import { InvalidError, TooLargeError } from "./errors.js";
 import { checkKey, encodeEntries } from "./entries.js";
-import { checkInteger, checkIntegerIfGiven, checkOptions, checkWord, kindOf } from "./input.js";
+import { checkInteger, checkIntegerIfGiven, checkOptions, checkWord, toldOf } from "./input.js";
 
 /** Ten years, in milliseconds. */
 export const LONGEST = 10 * 365 * 24 * 3600 * 1000;
@@ -88,8 +88,7 @@ function timesOf(idleTimeoutMs, others) {
 
 function checkThreshold(threshold) {
   if (typeof threshold !== "number" || !(threshold > 0 && threshold <= 1)) {
-    const told = typeof threshold === "number" ? String(threshold) : kindOf(threshold);
-    throw new InvalidError("refreshThreshold", `is ${told}, must be a number above 0 and at most 1`);
+    throw new InvalidError("refreshThreshold", `is ${toldOf(threshold)}, must be a number above 0 and at most 1`);
   }
 }
 

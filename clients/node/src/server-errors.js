@@ -26,11 +26,19 @@ export function isOf(error, Class) {
   return false;
 }
 
+/** Whether a server answered that it takes no writes, since it is not the master. */
+export function isOfReplica(reply) {
+  return isErrorReply(reply) && codesIn(reply).some((code) => code === "READONLY" || code === "MASTERDOWN");
+}
+
+function codesIn({ message }) {
+  return Array.from(message.matchAll(CODE), ([, code]) => code);
+}
+
 /** Whether a script may have written before it ended with this error: of a command that the user may not run any more
  * nobody knows. */
-export function mayHaveWritten({ message }) {
-  const codes = Array.from(message.matchAll(CODE), ([, code]) => code);
-  return !OWN.test(message) && !codes.some((code) => bundle.nothing_written.includes(code));
+export function mayHaveWritten(error) {
+  return !OWN.test(error.message) && !codesIn(error).some((code) => bundle.nothing_written.includes(code));
 }
 
 /** A server's error without what it repeats of a command, for that may be the id of a session. */

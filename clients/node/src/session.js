@@ -1,7 +1,8 @@
 import { inspect } from "node:util";
-import { Patched, shownId } from "./answers.js";
+import { Patched } from "./answers.js";
 import { Entries } from "./entries.js";
 import { CorruptError } from "./errors.js";
+import { shownId } from "./ids.js";
 import { checkInstance } from "./input.js";
 import { decodeRecord, statusOf } from "./record.js";
 

@@ -1,3 +1,4 @@
+import { BATCH } from "./batch.js";
 import { serversOf } from "./connect.js";
 import { agree } from "./contract.js";
 import { Engine } from "./engine.js";
@@ -172,7 +173,7 @@ export class Cloakroom {
     return many.expired(this.#operation(), page);
   }
 
-  async reap(batch = many.BATCH) {
+  async reap(batch = BATCH) {
     return many.reapExpired(this.#operation(), batch);
   }
 

@@ -280,30 +280,35 @@ test("nobody who ends a reader, leaves its loop or closes its store waits for a 
   for (const one of waits) assert.equal((await one).done, true);
 });
 
-test("what only a demoted master has is not told", async () => {
-  const own = await startServer();
-  const namespace = "demoted";
-  await own.admin.sendCommand(["SET", `{${namespace}:0}:contract`, "1 1 1000"]);
-  const store = await own.store({ namespace });
-  const told = await store.events("now", { intervalMs: 1 });
-  const key = `{${namespace}:0}:events`;
-  const fields = "what created why  user  connection  node  version 1 id".split(" ");
-  const add = (id) => own.admin.sendCommand(["XADD", key, "*", ...fields, id]);
-  await own.admin.sendCommand(["CONFIG", "SET", "replica-read-only", "no"]);
-  await own.admin.sendCommand(["REPLICAOF", "127.0.0.1", "1"]);
-  const lost = await add("lost");
-  const next = told.next();
-  // It asks for the role with its first look, and connects anew.
-  const connections = async () => Number(/total_connections_received:(\d+)/.exec(await own.admin.sendCommand(["INFO", "stats"]))[1]);
-  const before = await connections();
-  while ((await connections()) < before + 2);
-  await own.admin.sendCommand(["XDEL", key, lost]);
-  await own.admin.sendCommand(["REPLICAOF", "NO", "ONE"]);
-  await add("kept");
-  const { value } = await next;
-  const found = value.what === "lagged" ? (await told.next()).value : value;
-  assert.equal(found.id, "kept");
-});
+for (const forbidden of [[], ["-role"]]) {
+  test(`what only a demoted master has is not told, to who may do all but ${forbidden}`, async () => {
+    const own = await startServer();
+    const admin = (...command) => own.admin.sendCommand(command);
+    const namespace = "demoted";
+    const key = `{${namespace}:0}:events`;
+    await admin("SET", `{${namespace}:0}:contract`, "1 1 1000");
+    await admin("ACL", "SETUSER", "reader", "on", "nopass", "~*", "+@all", ...forbidden);
+    const store = await own.store({ namespace }, own.url.replace("//", "//reader:x@"));
+    const told = await store.events("now", { intervalMs: 1 });
+    const fields = "what created why  user  connection  node  version 1 id".split(" ");
+    const add = (id) => admin("XADD", key, "*", ...fields, id);
+    await admin("CONFIG", "SET", "replica-read-only", "no");
+    await admin("REPLICAOF", "127.0.0.1", "1");
+    const next = told.next();
+    // Once it has asked for the role it connects anew, and goes on to do so.
+    const connections = async () => Number(/total_connections_received:(\d+)/.exec(await admin("INFO", "stats"))[1]);
+    const before = await connections();
+    while ((await connections()) < before + 2);
+    const lost = await add("lost");
+    while ((await connections()) < before + 6);
+    await admin("XDEL", key, lost);
+    await admin("REPLICAOF", "NO", "ONE");
+    await add("kept");
+    const { value } = await next;
+    const found = value.what === "lagged" ? (await told.next()).value : value;
+    assert.equal(found.id, "kept");
+  });
+}
 
 test("who may not read streams is told what is lacking", async () => {
   const store = await telling(1);

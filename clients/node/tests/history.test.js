@@ -2,15 +2,26 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { test } from "node:test";
 import { AmbiguousError, MissingError, OperationId } from "../src/index.js";
 import { bundle } from "../src/bundle.js";
+import { partOf } from "../src/ids.js";
 import { ServerClock } from "../src/server-clock.js";
 import { clockAt, startServer } from "./support/server.js";
 import { startProxy } from "./support/proxy.js";
 
 const server = await startServer();
+
+test("the copy of a login has the id that all languages compute", () => {
+  const { copies } = JSON.parse(readFileSync(new URL("../../../lua/logins.json", import.meta.url)));
+  assert.ok(copies.length > 0);
+  for (const { seed, operation_id: id, version, copy } of copies) {
+    const [bytes] = partOf(Buffer.from(seed, "hex"), Buffer.from(id, "hex"), version);
+    assert.equal(bytes.toString("hex"), copy);
+  }
+});
 
 /** A store that leads through a proxy, and others that lead around it into the same namespace. */
 async function start() {

@@ -44,6 +44,19 @@ test("what a demoted master answers does not count, until it is the master again
   assert.equal((await store.patch(session, { set: { a: 1 } })).version, 2);
 });
 
+test("a write that a demoted master refuses is taken to the next master", async () => {
+  const store = await own.store();
+  const { session } = await store.create();
+  await demote();
+  const patched = store.patch(session, { set: { a: 1 } });
+  // It answers at once that it takes no writes.
+  const refused = async () => Number(/errorstat_READONLY:count=(\d+)/.exec(await tell("INFO", "errorstats"))?.[1] ?? 0);
+  const before = await refused();
+  await eventually(async () => (await refused()) > before);
+  await promote();
+  assert.equal((await patched).version, 2);
+});
+
 test("the role is asked for as the user may, and who may not at all does not start", async () => {
   await tell("ACL", "SETUSER", "limited", "reset", "on", ">p", "~*", "+@all", "-role");
   const url = own.url.replace("redis://", "redis://limited:p@");

@@ -24,22 +24,22 @@ from .operation_id import OperationId
 from .partitions import Partitions
 from .rules import Rules
 from .server_clock import ServerClock, time_ms
-from .server_errors import commands_at, may_have_written
+from .server_errors import commands_at, is_of_replica, may_have_written
 
 T = TypeVar("T")
 
-#: How often one call is sent at most.
+#: How often one execution is sent at most.
 _ATTEMPTS = 10
-#: Between two attempts at a server that did not take the first: each next one twice as long, and at most, in seconds.
+#: Between two attempts while there is no master: at first, each next one twice as long, and at most, in seconds.
 _PAUSES_S = (0.02, 0.25)
 #: How often a call begins anew because four others changed its session since it began.
 _BEGINNINGS = 32
 #: What proves, of a call that may have happened, that it has, or that it cannot any more. Another refusal may turn, and
 #: a first attempt that comes late would be executed then.
 _PROOFS = frozenset(("ok", "again", "conflict", "exists", "gone", "moved", "rotated", "departed", "need"))
-_UNSURE = "the session has changed so often since that it does not tell"
+_UNSURE = "the session has changed too often since then to prove it"
 _NOT_EXECUTED = "not executed: the cause says why"
-KEPT_CHANGING = "not executed: what it works on kept changing"
+KEPT_CHANGING = "not executed: the session or its indexes kept changing"
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Parcel:
 
     tag: str
     commands: Commands
-    #: When they may be sent, and until when a connection is waited for, by the steady clock.
+    #: Until when a connection is waited for, and when they may be sent, by the steady clock.
+    until: float
     not_before: float = 0.0
-    until: float = float("inf")
 
 
 class Lost(Exception):
@@ -125,7 +125,7 @@ class Engine:
     bundle: Bundle
     partitions: Partitions
     rules: Rules
-    #: Until when a call is sent again, in seconds.
+    #: How long one call takes at most, in seconds.
     deadline_s: float = 2.0
     #: Stands in for the server's clock, for tests of an application.
     clock: Callable[[], int] | None = None
@@ -137,6 +137,8 @@ class Engine:
     told: ServerClock = field(default_factory=ServerClock)
     #: The one in which a call works.
     partition: int = 0
+    #: When the calls of one operation end, by the steady clock. `None`: each has a deadline of its own.
+    until: float | None = None
     #: One partition of each server that has some, of all tags of a namespace.
     homes: Callable[[list[str]], list[int]] = lambda tags: [0]
 
@@ -165,8 +167,17 @@ class Engine:
         return self.at(self.partitions.of(user))
 
     def everywhere(self) -> list[Engine]:
-        """The same in each."""
-        return [self.at(partition) for partition in range(self.partitions.count)]
+        """The same in each, by one deadline."""
+        bounded = self.bounded()
+        return [bounded.at(partition) for partition in range(self.partitions.count)]
+
+    def bounded(self) -> Engine:
+        """The same for calls that end by one deadline."""
+        return replace(self, until=self.ends())
+
+    def ends(self) -> float:
+        """When a call ends that begins now, by the steady clock."""
+        return time.monotonic() + self.deadline_s if self.until is None else self.until
 
     def named(self, node: str) -> str:
         """Where a session comes that is put at a node, or at none in particular."""
@@ -198,8 +209,9 @@ class Call:
         self._is_change = False
         #: Whether what it does is noted in a session, so that it may be asked for.
         self._is_noted = False
-        #: When it is sent, and until when, by the steady clock.
-        self._not_before = self._until = 0.0
+        #: When it ends, and when it is sent next, by the steady clock.
+        self._until, self._not_before = engine.ends(), 0.0
+        self._pause_s, self._was_sent = _PAUSES_S[0], False
 
     def changes(self) -> None:
         """It is to change something: what reads first says so before, for if a call under its operation id may have
@@ -235,8 +247,8 @@ class Call:
         call = self._timed(script, values, members)
         commands: Commands = [call]
         lost: Lost | None = None
-        unsent: Unsent | None = None
-        for attempt in self._attempts():
+        unsent: Exception = _late()
+        for _ in self._attempts():
             if script.effect == "noted":
                 commands[-1] = replace(call, not_before=self._history.not_before())
             try:
@@ -248,14 +260,18 @@ class Call:
                 if script.effect == "reported_once":
                     break
                 continue
-            except Unsent as error:
-                unsent = error
-                self._pause(attempt)
+            except Crowded as error:
+                raise self._failed(script.effect, lost, errors.Busy()) from error
+            except (Unsent, Unreachable) as error:
+                unsent, self._was_sent = error, False
+                self._pause()
                 continue
-            except Unreachable as error:
-                raise self._failed(script.effect, lost, error) from error
             if isinstance(reply, NoScriptError):
                 commands = [["SCRIPT", "LOAD", script.source], call]
+            elif is_of_replica(reply):
+                # Not executed. The next connection is one to the master, or there is none.
+                unsent = reply
+                self._pause()
             elif isinstance(reply, Exception):
                 written = may_have_written(reply, self.engine.bundle.nothing_written)
                 if written and script.effect != "reads":
@@ -267,7 +283,7 @@ class Call:
         raise self._failed(script.effect, lost) from lost or unsent
 
     def _send(self, commands: Commands) -> Steps[Replies]:
-        (outcome,) = yield [Parcel(self.engine.tag, commands, self._not_before, self._until)]
+        (outcome,) = yield [Parcel(self.engine.tag, commands, self._until, self._not_before)]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -296,21 +312,27 @@ class Call:
 
         return Timed(make, asks)
 
-    def _attempts(self) -> Iterator[int]:
-        self._not_before, self._until = 0.0, time.monotonic() + self.engine.deadline_s
-        for attempt in range(_ATTEMPTS):
-            begins = max(time.monotonic(), self._not_before, self._history.not_before() or 0)
-            if attempt == 0 or begins < self._until:
-                yield attempt
+    def _attempts(self) -> Iterator[None]:
+        """Each attempt at an execution, until the deadline: at most so many, and any number at which nothing was
+        sent."""
+        made, self._not_before, self._pause_s = 0, 0.0, _PAUSES_S[0]
+        while made < _ATTEMPTS:
+            if max(time.monotonic(), self._not_before, self._history.not_before() or 0) >= self._until:
+                return
+            self._was_sent = True
+            yield
+            made += self._was_sent
 
-    def _pause(self, attempt: int) -> None:
-        """Before the next attempt: who found a server that is not the master any more waits for the new one."""
-        self._not_before = time.monotonic() + min(_PAUSES_S[0] * 2**attempt, _PAUSES_S[1])
+    def _pause(self) -> None:
+        """Before the next attempt, for the server is away, or it is not the master."""
+        self._not_before = time.monotonic() + self._pause_s
+        self._pause_s = min(2 * self._pause_s, _PAUSES_S[1])
 
-    def _failed(self, effect: str, lost: Lost | None, error: Exception | None = None) -> errors.CloakroomError:
+    def _failed(self, effect: str, lost: Lost | None, error: errors.NotExecuted | None = None) -> errors.CloakroomError:
+        """The error of a call without an answer."""
         if lost is not None and effect != "reads":
             return self.ambiguous()
-        return _not_executed(error)
+        return error or errors.NotExecuted(_NOT_EXECUTED)
 
     def ambiguous(self, why: str = errors.NO_REPLY) -> errors.Ambiguous:
         """The error of a call that may have happened."""
@@ -351,18 +373,19 @@ class Call:
 
     def exchange(self, *commands: Command) -> Steps[list[Any]]:
         """Runs commands that may run any number of times. The replies may be errors of the server."""
-        lost: Exception | None = None
+        trouble: Exception = _late()
         with self.doubting():
-            for attempt in self._attempts():
+            for _ in self._attempts():
                 try:
                     return (yield from self._send([*commands]))
-                except (Lost, Unsent) as error:
-                    lost = error
-                    if isinstance(error, Unsent):
-                        self._pause(attempt)
-                except Unreachable as error:
-                    raise _not_executed(error) from error
-            raise errors.NotExecuted(_NOT_EXECUTED) from lost
+                except Crowded as error:
+                    raise errors.Busy from error
+                except Lost as error:
+                    trouble = error
+                except (Unsent, Unreachable) as error:
+                    trouble, self._was_sent = error, False
+                    self._pause()
+            raise errors.NotExecuted(_NOT_EXECUTED) from trouble
 
     def read_at_once(self, *commands: Command) -> Steps[tuple[int, list[Any]] | None]:
         """What commands that only read answer at one instant, and that time. `None`: the server refuses that. It does
@@ -382,8 +405,9 @@ class Call:
         return replies
 
 
-def _not_executed(error: Exception | None) -> errors.NotExecuted:
-    return errors.Busy() if isinstance(error, Crowded) else errors.NotExecuted(_NOT_EXECUTED)
+def _late() -> TimeoutError:
+    """Why nothing was sent, where nothing else is known."""
+    return TimeoutError("the deadline has passed")
 
 
 def check_reply(what: str, reply: Any) -> None:

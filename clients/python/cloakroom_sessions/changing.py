@@ -1,11 +1,10 @@
 """The operations that change a session, as steps; `Store` and `AsyncStore` have them as methods.
 
-A target is a session in hand or only its id or token: with the session a change takes one round trip, else at most two.
+A target is a copy of a session, or only its id or token: with a copy a change takes one round trip, else at most two.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -16,10 +15,10 @@ from .call import Engine, Steps
 from .duration import Duration, of_ms
 from .errors import CloakroomError
 from .login import Login
-from .operation import Operation, told_name
+from .operation import Operation, removed, told_name
 from .operation_id import OperationId
 from .patch import Patch
-from .reading import get
+from .reading import look_up
 from .results import Bound, Patched, Removed, Rotated, Unbound
 from .rotation import Rotation
 from .session import Routing, Session
@@ -55,7 +54,7 @@ def id_since(reply: Reply, values: dict[str, Any]) -> str:
 
 
 def update(engine: Engine, session: Session) -> Steps[None]:
-    """Saves a whole session, if nobody changed it since it was read. The copy in hand takes the new version and times.
+    """Saves a whole session, if nobody changed it since you read it. Your copy gets the new version and times.
     A new ttl starts a new idle time. Raises `Missing`, `Conflict`, `Taken`, `TooLarge`, `Frozen`."""
     check_kind("session", session, Session)
     ttl_ms = session.ttl_ms
@@ -139,14 +138,13 @@ def rotate(
     set_extensions: Mapping[str, Any] | None = None,
     remove_extensions: Iterable[str] = (),
 ) -> Steps[Rotated]:
-    """Gives a live session a new id, keeping its data, and in the same step makes it a user's, which is a login, or
-    nobody's with `anonymous`, which is a logout that keeps what is in it. `ttl`, `lifetime` and the changes of entries
-    are made with it. From a login or logout on the longest lifetime of the rules begins anew, unless `keep_deadline`.
-
-    For a while the old id leads to the session, but not when the user changes. Two rotations at once end with one new
-    id, which both callers learn; of two logins at once the second is refused with `Moved`, and so it is of any two
-    where clients hold tokens. A login of a user who is in another partition takes several steps, see
-    docs/partitions.md. Raises `Missing`, `Exists` for the new id, `Limit`, `TooLarge`, `Frozen`."""
+    """Gives a live session a new id. In the same step it can set a user, which is a login, or with `anonymous` remove
+    the user, which is a logout that keeps the session's data; and change `ttl`, `lifetime` and entries. A login or
+    logout starts the longest lifetime of the rules again, unless `keep_deadline`. For a while the old id leads to the
+    session, but not if the user changes. Two rotations at once end with one new id, and both callers learn it. The
+    second of two logins at once is refused with `Moved`; so is the second of any two rotations if clients hold tokens.
+    A login of a user who is in another partition takes several steps, see docs/partitions.md. Raises `Missing`,
+    `Exists` for the new id, `Limit`, `TooLarge`, `Frozen`."""
     patch = Patch.of(
         engine.rules,
         set=set,
@@ -178,11 +176,12 @@ def rotate(
     if reply.word == "moved" and partitions.id_scheme == "token":
         raise errors.Moved  # its client is to hold a token, which the other rotation has
     if reply.word == "moved":
+        operation.enter(reply.fields["new_id"])
         with operation.doubting():
-            current = yield from get(engine, reply.fields["new_id"])
-            if current is None:
+            found = yield from look_up(operation, reply.fields["new_id"])
+            if found is None:
                 raise errors.Missing
-        return Rotated(current, [], by_another=True)
+        return Rotated(Session.of_record(*found), [], by_another=True)
     rotated = Session.of_record(id, reply.ok().fields["record"])
     return Rotated(rotated, operation.evicted(reply.rest[0], victims), by_another=False, token=token_of(chosen))
 
@@ -193,6 +192,7 @@ def _log_in_elsewhere(engine: Engine, target: Target, rotation: Rotation, new_id
     chosen = partitions.new_id(operation_id, user) if new_id is None else new_id
     id = partitions.id_of(chosen, "new_id")
     partitions.check(id, user)
+    engine = engine.bounded()
     login = Login(
         source=engine,
         target=engine.of_user(user),
@@ -201,14 +201,13 @@ def _log_in_elsewhere(engine: Engine, target: Target, rotation: Rotation, new_id
         token=token_of(chosen),
         rotation=rotation,
         operation=operation_id,
-        deadline=time.monotonic() + engine.deadline_s,
     )
     return (yield from login.run())
 
 
 def bind(engine: Engine, session: Target, connection: str, *, node: str = "", take_over: bool = False) -> Steps[Bound]:
-    """Attaches a connection, and the node that holds it, to a live session, which becomes active. Another session's is
-    taken over if asked. Raises `Missing`, `Taken`, `Frozen`."""
+    """Attaches a connection, and the node that holds it, to a live session, and makes it active. On request it takes
+    the connection over from another session. Raises `Missing`, `Taken`, `Frozen`."""
     check_required(connection=connection)
     check_names(node=node)
     check_flag("take_over", take_over)
@@ -232,8 +231,8 @@ def bind(engine: Engine, session: Target, connection: str, *, node: str = "", ta
 
 
 def unbind(engine: Engine, session: Target, connection: str) -> Steps[Unbound]:
-    """Detaches a connection and its node from a session, which becomes suspended; but only if the session still has
-    that connection, so the late disconnect of an old one does nothing. Raises `Frozen`."""
+    """Detaches a connection and its node from a session, and suspends it. It does so only if the session still has
+    that connection, so the late disconnect of an old connection does nothing. Raises `Frozen`."""
     check_required(connection=connection)
     values = {**values_of(engine, session), "connection": connection}
     reply, _ = yield from Operation(at_target(engine, session)).settle("unbind", values)
@@ -243,12 +242,12 @@ def unbind(engine: Engine, session: Target, connection: str) -> Steps[Unbound]:
 
 def delete(engine: Engine, session: Target) -> Steps[Removed | None]:
     """Deletes a live session with every index entry, and returns what it removed: close its connection. `None`: there
-    was none. For a while its id cannot be created again."""
+    was no live session. For a while nobody can create a session under the same id."""
     values = values_of(engine, session)
     reply, _ = yield from Operation(at_target(engine, session)).settle("delete", values)
     if reply.one_of("ok", "missing").word == "missing":
         return None
-    return Removed(values["id"], *(told_name(values[name]) for name in ("user", "connection", "node")))
+    return removed(values)
 
 
 def delete_many(engine: Engine, sessions: Iterable[Target]) -> Steps[list[Removed | CloakroomError | None]]:

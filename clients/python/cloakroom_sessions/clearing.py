@@ -8,7 +8,7 @@ from dataclasses import replace
 from . import errors
 from .arguments import check_integer
 from .bundle import is_text
-from .call import KEPT_CHANGING, Engine, Steps
+from .call import KEPT_CHANGING, Call, Engine, Steps
 from .operation import Operation
 from .reading import expired_page, look_up, page_of_user
 from .results import Reaped, UserDeleted
@@ -23,11 +23,11 @@ _ROUNDS = 12
 
 def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[UserDeleted]:
     """Deletes all sessions that a user has when it begins, or all but one: log out everywhere. A session that is
-    created meanwhile survives. 200 at one instant; after an error some may be deleted: call it again."""
+    created meanwhile survives. It deletes 200 at one instant, and each 200 have a deadline of their own. After an error
+    some may be deleted: call it again."""
     keep = None if keep is None else engine.partitions.id_of(keep, "keep")
     engine = engine.of_user(user)
-    operation, done = Operation(engine), UserDeleted()
-    operation.changes()
+    operation, done = _deletion(engine), UserDeleted()
     kept = set() if keep is None else {keep}
     # What is in another partition is not this user's.
     if keep is not None and engine.of_session(keep).partition == engine.partition:
@@ -38,6 +38,7 @@ def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[U
     corrupt: set[str] = set()
     newest, idle_rounds = None, 0
     while idle_rounds < _ROUNDS:
+        operation = _deletion(engine)
         # One more tells whether there are others.
         limit = _BATCH + 1 + len(kept) + len(corrupt)
         made, ids = yield from page_of_user(operation, user, newest, limit)
@@ -62,16 +63,24 @@ def delete_user(engine: Engine, user: str, *, keep: Id | None = None) -> Steps[U
         raise errors.Contended(KEPT_CHANGING)
 
 
+def _deletion(engine: Engine) -> Operation:
+    operation = Operation(engine)
+    operation.changes()
+    return operation
+
+
 def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
     """Removes a batch of expired sessions, at most 200, with all their index entries, and returns them. Any number of
-    processes may: each expired session is returned to one of them. After `Ambiguous` the sessions may be removed and
-    their list is lost: the one call that does not answer the same when it is repeated."""
+    processes may call this at once: exactly one of them gets each expired session. After `Ambiguous` the sessions may
+    be removed, and the list of them is lost: this is the one call that does not give the same answer when it is
+    repeated."""
     check_integer("batch", batch, 1, _BATCH)
     if engine.is_one:
         return (yield from _reap_in(engine, batch))
     # In the partition where something expired first: a reply that is lost loses the report of one.
-    firsts = yield from all_of(expired_page(each, None, 0, 1) for each in engine.everywhere())
-    expired = [(page[0][1], each) for each, page in zip(engine.everywhere(), firsts, strict=True) if page]
+    parts = engine.everywhere()
+    firsts = yield from all_of(expired_page(Call(each), None, 0, 1) for each in parts)
+    expired = [(page[0][1], each) for each, page in zip(parts, firsts, strict=True) if page]
     if not expired:
         return Reaped([], 0, [], more=False)
     _, first = min(expired, key=lambda one: one[0])
@@ -81,10 +90,11 @@ def reap(engine: Engine, batch: int = 100) -> Steps[Reaped]:
 
 def _reap_in(engine: Engine, batch: int) -> Steps[Reaped]:
     """The same in one partition."""
-    page = yield from expired_page(engine, None, 0, batch)
+    operation = Operation(engine)
+    page = yield from expired_page(operation, None, 0, batch)
     if not page:
         return Reaped([], 0, [], more=False)
-    outcome = yield from Operation(engine).reap([id for id, _ in page])
+    outcome = yield from operation.reap([id for id, _ in page])
     told = [id for id in outcome.corrupt if is_text(id)]
     more = len(page) == batch or outcome.left > 0 or bool(outcome.stale)
     unreadable = outcome.unreadable + len(outcome.corrupt) - len(told)

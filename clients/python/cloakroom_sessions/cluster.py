@@ -49,8 +49,8 @@ class Errand:
     address: Address
     commands: Commands
     #: When they may be sent, and until when a connection is waited for, by the steady clock.
-    not_before: float = 0.0
-    until: float = float("inf")
+    not_before: float
+    until: float
 
 
 @dataclass
@@ -100,9 +100,10 @@ class Cluster:
             found.setdefault(self._owners[slot_of(tag)], place)
         return list(found.values())
 
-    def deliver(self, parcels: list[Parcel], deadline_s: float) -> Deliveries:
-        """What became of parcels. What a node did not execute is sent where it says, or again, until the deadline."""
-        until, pause_s, not_before = time.monotonic() + deadline_s, _PAUSES_S[0], 0.0
+    def deliver(self, parcels: list[Parcel]) -> Deliveries:
+        """What became of parcels. What a node did not execute is sent where it says, or again, until the first of their
+        deadlines."""
+        until, pause_s, not_before = min(parcel.until for parcel in parcels), _PAUSES_S[0], 0.0
         outcomes: dict[int, Outcome] = {}
         ways = {at: _Way(each.tag, each.commands, [*range(len(each.commands))]) for at, each in enumerate(parcels)}
         while ways:

@@ -1,4 +1,4 @@
-"""What can go wrong, told by what the caller may do about it."""
+"""The errors, sorted by what the caller can do about them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def _of_state(kind: type[CloakroomError], args: tuple[Any, ...], state: dict[str
 
 class Invalid(CloakroomError, ValueError):
     """Bad input or configuration. Nothing was sent. `field` is the argument or rule that it is about; a session in
-    hand, an id and a token are all `id`. The message shows no text that was given."""
+    hand, an id and a token are all `id`. The message shows no value that was given, at most the key of an attribute or
+    the name of an option."""
 
     def __init__(self, field: str, problem: str) -> None:
         super().__init__(f"{field} {problem}")
@@ -37,25 +38,25 @@ class NotExecuted(CloakroomError):
 
 
 class Busy(NotExecuted):
-    """All connections of the store to the server were in use for as long as the call could wait, or as many calls wait
-    for one as may: the server is there, and there is more to do than it does in the time. Allow more connections by
-    `max_connections`, or more time, or do less at once."""
+    """All connections of the store to the server were in use until the deadline, or too many calls waited for one. The
+    server answers, but has more work than it can do in time. Allow more connections by `max_connections`, allow more
+    time, or do less at once."""
 
     def __init__(self) -> None:
-        super().__init__("not executed: all connections of the store were in use until the deadline")
+        super().__init__("not executed: all connections of the store were in use")
 
 
 class Contended(NotExecuted):
-    """What the operation works on kept changing under it."""
+    """The sessions or indexes of the operation kept changing during it."""
 
 
-#: Why a call is ambiguous, mostly.
+# : The usual reason why a call is ambiguous.
 NO_REPLY = "sent, but no reply"
 
 
 class Ambiguous(CloakroomError):
-    """The operation was sent and no reply proves what became of it, or the server stopped its script at a command: it
-    may have happened, the latter in part. Repeat it by `with_operation_id`."""
+    """The operation may have happened: it was sent and no reply proves the outcome, or the server stopped its script
+    at a command, perhaps after some writes. Repeat it by `with_operation_id`."""
 
     def __init__(self, operation_id: OperationId, why: str = NO_REPLY) -> None:
         super().__init__(f"{why}: it may have happened")
@@ -64,8 +65,8 @@ class Ambiguous(CloakroomError):
 
 
 class Corrupt(CloakroomError):
-    """What is stored under one of our keys is not ours, or broken. Nothing was changed. `of` is whose key it is,
-    where the call declared several of the kind; the message does not show it, for it may be a session id."""
+    """The value under one of our keys is not ours, or is broken. Nothing was changed. `of` is the owner of the key if
+    the call declared several of the kind; the message does not show it, because it may be a session id."""
 
     def __init__(self, what: str, of: str | None = None) -> None:
         super().__init__(f"corrupt {what}")
@@ -99,8 +100,8 @@ class Gone(Refused):
 
 
 class Moved(Refused):
-    """The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie.
-    `new_id` is `None` where a login left the id, for who planted that would be logged in too."""
+    """The session has a newer id, and its client has that id or will have it in a moment: answer without touching the
+    cookie. `new_id` is `None` after a login, because an attacker who planted the old id would be logged in too."""
 
     def __init__(self, new_id: str | None = None) -> None:
         super().__init__("the session has a newer id")
@@ -108,10 +109,10 @@ class Moved(Refused):
 
 
 class Departed(Refused):
-    """The session has gone to another store, by a migration. It is there, or will be as soon as that is finished."""
+    """A migration moved the session to another store. It is there, or will be as soon as the migration is finished."""
 
     def __init__(self, place: str) -> None:
-        super().__init__(f"the session has gone to {place!r}")
+        super().__init__(f"the session has departed to {place!r}")
         self.place = place
 
 
@@ -119,7 +120,7 @@ class Conflict(Refused):
     """The session is at another version than the one that the change was made from."""
 
     def __init__(self, version: int) -> None:
-        super().__init__(f"the session was changed, it is at version {version}")
+        super().__init__(f"the session was changed and is at version {version}")
         self.version = version
 
 
@@ -132,7 +133,7 @@ class Limit(Refused):
 
 
 class TooLarge(Refused):
-    """The session's attributes and extensions would take more than allowed, or be more."""
+    """The session's attributes and extensions would take more bytes than allowed, or would be too many."""
 
     def __init__(self, bytes: int, entries: int) -> None:
         super().__init__(f"the session's {entries} entries would take {bytes} bytes")
@@ -141,21 +142,21 @@ class TooLarge(Refused):
 
 
 class Frozen(Refused):
-    """The session is being migrated."""
+    """A migration has frozen the session."""
 
     def __init__(self) -> None:
         super().__init__("the session is being migrated")
 
 
 class Taken(Refused):
-    """The connection belongs to another live session, whose id is nobody else's business."""
+    """The connection belongs to another live session, whose id stays secret."""
 
     def __init__(self, holder_id: str = "") -> None:
         super().__init__("the connection belongs to another session")
 
 
 class Leased(Refused):
-    """The node holds its lease: another process goes by its name, or it is not dead."""
+    """The node holds its lease: another process uses its name, or the node is not dead."""
 
     def __init__(self, deadline: int) -> None:
         super().__init__("the node holds its lease")
@@ -163,16 +164,16 @@ class Leased(Refused):
 
 
 class Fenced(Refused):
-    """The node does not hold its lease, or not the session: it must not write to it any more. Of several partitions a
-    `heartbeat` names those in `partitions` where the lease is lost."""
+    """The node no longer holds its lease, or the session is another node's: it must stop writing to the session. With
+    several partitions, a `heartbeat` lists in `partitions` those where the lease is lost."""
 
     def __init__(self, partitions: list[int] | None = None) -> None:
-        super().__init__("the node does not hold its lease, or not the session")
+        super().__init__("the node no longer holds its lease, or the session is another node's")
         self.partitions = partitions or []
 
 
 class OtherContract(Refused):
-    """Clients work in this namespace by a contract of the scripts that this one does not go with: it does not start."""
+    """The clients in this namespace use a contract number that this client does not accept: it does not start."""
 
     def __init__(self, found: int, known: int) -> None:
         super().__init__(f"the namespace is at contract {found}, this client knows contract {known}")
@@ -209,7 +210,7 @@ class Forbidden(Refused):
 
 _REFUSALS: dict[str, type[Refused]] = {
     "missing": Missing,
-    # Of an import: what is to come in.
+    # Of an import: the session to import has expired.
     "expired": Missing,
     "exists": Exists,
     "gone": Gone,
@@ -228,7 +229,7 @@ _REFUSALS: dict[str, type[Refused]] = {
 
 
 def of_reply(word: str, fields: dict[str, Any]) -> CloakroomError:
-    """The error that a script's reply stands for; the fields of a refusal are those of its exception."""
+    """The error for a script's reply. The fields of a refusal become those of its exception."""
     if word == "corrupt":
         return Corrupt(*fields.values())
     if word not in _REFUSALS:

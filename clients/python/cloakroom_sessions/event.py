@@ -1,4 +1,4 @@
-"""What became of a session, as a stream has it."""
+"""Events as a stream has them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ENTRY_ID = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
 
 @dataclass(frozen=True)
 class Event:
-    """What became of a session: as it is after the change, or as it was where it lost something.
-
-    `what` and `why` are the words of the table in docs/events.md. An empty user, connection or node means none."""
+    """An event: what happened to a session. The fields hold the values after the change, or those before it if the
+    session lost something. `what` and `why` are the words of the table in docs/events.md. An empty user, connection or
+    node means none."""
 
     what: str
     why: str
@@ -36,8 +36,8 @@ class Event:
 
 @dataclass(frozen=True)
 class Lagged:
-    """Events of a partition were missed: they were trimmed before they were read, or lost in a failover. Whoever keeps
-    a picture of the sessions has to read them anew."""
+    """The reader missed events of a partition: they were trimmed before it read them, or lost in a failover. If you
+    keep a list of the sessions, read it again."""
 
     partition: int
 

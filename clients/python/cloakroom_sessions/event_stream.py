@@ -41,8 +41,6 @@ class Events:
                     return told
                 if not self._over.wait(self._reader.wait_s()):
                     self._run(self._reader.look())
-                if self._reader.is_misled:
-                    self._let_go()
         raise StopIteration
 
     def close(self) -> None:
@@ -84,8 +82,6 @@ class AsyncEvents:
                     return told
                 if not await self._is_over_within(self._reader.wait_s()):
                     await self._run(self._reader.look())
-                if self._reader.is_misled:
-                    await self._let_go()
         raise StopAsyncIteration
 
     async def _is_over_within(self, seconds: float) -> bool:

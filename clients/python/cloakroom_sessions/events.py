@@ -23,9 +23,7 @@ _OF_ALL = 4096
 #: Between two attempts while a server is away: at first, each next one twice as long, and at most, in seconds.
 _PAUSES_S = (0.02, 0.5)
 #: How long one look is sent again, where the nodes of a cluster lead on: a partition that is not served is asked later.
-LOOK_S = 0.25
-#: How often a server is asked whether it is the master still, in seconds: a demoted one goes on to tell what it has.
-_ROLE_S = 1.0
+_LOOK_S = 0.25
 #: Where a reader goes on that has missed some: for so long two masters may both have taken writes, and given their
 #: entries times.
 _GOES_BACK_MS = 10_000
@@ -80,9 +78,6 @@ class Reader:
     _parts: list[_Part] = field(default_factory=list)
     #: What was read and is not told yet, with where that was. What tells nothing is passed over.
     _found: deque[tuple[_Part, EntryId | None, Told | None]] = field(default_factory=deque)
-    _role_due: float = 0.0
-    #: Whether it found a server that is not the master: its connections lead to the wrong ones.
-    is_misled: bool = False
 
     def begin(self, start: str) -> Steps[None]:
         """Finds out where to begin: `now`, at the `beginning`, or behind a position."""
@@ -127,21 +122,11 @@ class Reader:
         """Reads what is new in some streams. Those of which some was missed."""
         now = time.monotonic()
         most = min(_AT_ONCE, max(1, _OF_ALL // len(self._parts)))
-        parcels = [Parcel(part.engine.tag, _range(part, most)) for part in due]
-        asks_role = now >= self._role_due
-        if asks_role:
-            parcels[0].commands.append(["ROLE"])
-        outcomes = yield parcels
+        parcels = [Parcel(part.engine.tag, _range(part, most), now + _LOOK_S) for part in due]
+        outcomes, lagging = (yield parcels), []
         now = time.monotonic()
-        self.is_misled = False
-        if asks_role and isinstance(outcomes[0], list):
-            # Where the user may not ask, nothing is known.
-            role = outcomes[0][1]
-            self.is_misled = isinstance(role, list) and role[0] != b"master"
-            self._role_due = now if self.is_misled else now + _ROLE_S
-        lagging = []
         for part, outcome in zip(due, outcomes, strict=True):
-            entries = Entry.all_of(outcome[0]) if isinstance(outcome, list) and not self.is_misled else None
+            entries = Entry.all_of(outcome[0]) if isinstance(outcome, list) else None
             if entries is None:
                 part.due, part.pause_s = now + part.pause_s, min(2 * part.pause_s, _PAUSES_S[1])
             else:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, TypeVar
 
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, BusyLoadingError, RedisError, ResponseError
 
 from . import bundle
@@ -42,9 +42,8 @@ _KEEPALIVE = {
 }
 #: What redis-py keeps among the options of a pool for that pool alone.
 _OF_POOL = ("maint_notifications_", "orig_", "himport_registry")
-#: How it connects again: redis-py would do so for seconds. What was sent is not its business but ours.
-RECONNECTS = 1
-BACKOFF = ExponentialWithJitterBackoff(base=0.05, cap=0.5)
+#: How redis-py connects: once, for a call tries again by itself.
+CONNECTS_ONCE = (NoBackoff(), 0)
 #: Errors of the server, though redis-py takes some for errors of the connection.
 ANSWERS = (ResponseError, BusyLoadingError, AuthenticationError)
 #: What ends a connection.

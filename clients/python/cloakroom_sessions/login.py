@@ -12,7 +12,6 @@ Whatever dies between two of them, the old id never has the user's rights, and w
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -43,7 +42,7 @@ _COPY_IS_GONE = "not executed: the copy of an earlier attempt has expired, log i
 class Login:
     """One login."""
 
-    #: In the partition of the session, and in that of the user.
+    #: In the partition of the session, and in that of the user, by one deadline.
     source: Engine
     target: Engine
     old: dict[str, str]
@@ -52,8 +51,6 @@ class Login:
     token: Token | None
     rotation: Rotation
     operation: OperationId
-    #: By the steady clock.
-    deadline: float
 
     def run(self) -> Steps[Rotated]:
         """Logs in. Where it may have happened, the error has the operation id of the login."""
@@ -96,8 +93,7 @@ class Login:
 
     def _step(self, engine: Engine, id: OperationId | None = None) -> Operation:
         """A call of the login."""
-        left = max(0.0, self.deadline - time.monotonic())
-        operation = Operation(replace(engine, operation_id=id or self.operation, deadline_s=left))
+        operation = Operation(replace(engine, operation_id=id or self.operation))
         operation.changes()
         return operation
 

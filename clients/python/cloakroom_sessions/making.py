@@ -19,7 +19,7 @@ from .token import Id, Token, token_of
 
 
 class NewSession(TypedDict, total=False):
-    """A session to be made, as `create` takes it."""
+    """A session to create."""
 
     id: Id
     user: str
@@ -34,8 +34,8 @@ class NewSession(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Incoming:
-    """By which migration a session comes: from a `place` where it is frozen until `until_ms`, as `freeze` told. With a
-    `node` it is handed over to that one: without its connection, suspended, and at one version more."""
+    """The migration that brings a session from a `place`, where it is frozen until `until_ms`, as `freeze` returned
+    it. With a `node` the session goes to that node: without its connection, suspended, and one version higher."""
 
     task: bytes
     until_ms: int
@@ -88,7 +88,7 @@ def create(
     attributes: Mapping[str, Any] | None = None,
     extensions: Mapping[str, Any] | None = None,
 ) -> Steps[Created]:
-    """Makes a session. With a `lifetime` it lives so long at most, however much it is used: "remember me".
+    """Makes a session. `lifetime` is how long it lives at most, however much it is used: "remember me".
     Raises `Exists`, `Gone`, `Moved` for its id, `Taken`, `Limit`, `TooLarge`."""
     draft = _draft(
         Operation(engine),
@@ -110,35 +110,34 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
     would return, or the error that it would raise. Where users have a limit of sessions, theirs are made one after the
     other, and so is what a node makes under its lease. An `Ambiguous` has that session's own operation id, under which
     `create` makes it alone."""
-    call = Operation(engine)
+    id = engine.operation_id or OperationId.random()
     answers: dict[int, Created | CloakroomError] = {}
     batches: dict[int, list[tuple[int, _Draft]]] = {}
-    alone: list[tuple[int, _Draft]] = []
+    alone: list[tuple[int, _Draft, OperationId]] = []
     for place, new in enumerate(each_of("sessions", sessions)):
         try:
-            draft = _draft(_begin(engine, call.id.nth(place)), **_fields_of(new))
+            draft = _draft(_begin(engine, id.nth(place)), **_fields_of(new))
         except CloakroomError as error:
             answers[place] = error
         else:
             is_limited = engine.rules.sessions_per_user and draft.session.user
-            of_partition = batches.setdefault(draft.operation.engine.partition, [])
             # The script knows the rules, and no lifetime of one session's own.
-            is_alone = is_limited or engine.identity or draft.lifetime_ms != engine.rules.lifetime_ms
-            (alone if is_alone else of_partition).append((place, draft))
-    calls = {at: call if engine.is_one else _begin(engine.at(at), call.id) for at in batches}
+            if is_limited or engine.identity or draft.lifetime_ms != engine.rules.lifetime_ms:
+                alone.append((place, draft, draft.operation.id))
+            else:
+                batches.setdefault(draft.operation.engine.partition, []).append((place, draft))
     for at, batch in batches.items():
         while batch:
             size = _batch_size(batch)
-            made, left = yield from _make_batch(calls[at], batch[:size])
+            operation = _begin(engine.at(at), id)
+            made, left = yield from _make_batch(operation, batch[:size])
             del batch[:size]
             answers |= made
-            alone += left
+            alone += [(place, draft, operation.id_of_part(draft.operation.id)) for place, draft in left]
     # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
-    for place, draft in alone:
+    for place, draft, own in alone:
         try:
-            drafted = draft.operation.engine
-            operation = _begin(drafted, calls[drafted.partition].id_of_part(draft.operation.id))
-            answers[place] = yield from _make(draft, operation)
+            answers[place] = yield from _make(draft, _begin(draft.operation.engine, own))
         except CloakroomError as error:
             answers[place] = error
     return [answers[place] for place in sorted(answers)]
@@ -247,10 +246,10 @@ def _ambiguous(draft: _Draft, error: Ambiguous) -> Ambiguous:
 def import_(
     engine: Engine, export: Export, *, replaces: int | None = None, incoming: Incoming | None = None
 ) -> Steps[Imported]:
-    """Brings in a session that was exported, with its id, version, times and deadline, if it is not here, or in the
-    place of an older version; with `replaces` only in the place of that version, and with 0 of none. With `incoming` it
-    comes by a migration, and replaces nothing: a copy that is frozen until it is thawed. One that has expired by now is
-    not brought in. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
+    """Imports an exported session, with its id, version, times and deadline, if the store does not have it or has an
+    older version. With `replaces` it replaces only that version, and with 0 nothing. With `incoming` it comes by a
+    migration and replaces nothing: the copy is frozen until it is thawed. A session that has expired by now is not
+    imported. Raises `Conflict`, `Gone`, `Moved`, `Departed`, `Taken`, `TooLarge`, `Frozen`."""
     if replaces is not None:
         check_instant("replaces", replaces)
     if incoming is not None:

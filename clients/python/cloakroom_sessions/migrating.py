@@ -1,9 +1,8 @@
-"""The steps that take a session from one store to another; `Store` and `AsyncStore` have them as methods.
+"""The steps that move a session from one store to another; `Store` and `AsyncStore` have them as methods.
 
-In this order: `freeze` at the source, `import_` with an `Incoming` at the target, `depart` at the source, `thaw` of the
-copy at the target, `clean` of what departed at the source. Each may be sent again, by anybody who knows the task: eight
-random bytes that the caller keeps, the same for all the steps of one migration.
-"""
+In this order: `freeze` at the source, `import_` with an `Incoming` at the target, `depart` at the source, `thaw` of
+the copy at the target, `clean` of what departed at the source. Any process that knows the task can retry each step.
+The task is eight random bytes that the caller keeps, the same for all steps of one migration."""
 
 from __future__ import annotations
 
@@ -16,6 +15,7 @@ from .call import Call, Engine, Steps
 from .changing import Target, at_target, values_of
 from .duration import Duration, duration_ms
 from .operation import Operation
+from .reading import stored_record
 from .record import Record
 from .results import Export, Migration, Migrations, Outgoing, Thawed
 from .session import Session
@@ -30,10 +30,10 @@ _HOUR_MS = 3600 * 1000
 def freeze(
     engine: Engine, session: Target, task: bytes, place: str, *, node: str = "", span: Duration = 30
 ) -> Steps[Outgoing | None]:
-    """Freezes a live session that is to go over to another store, `place`: from now on it is read and deleted, and not
-    changed. After `span`, an hour at most, that ends by itself, unless the session departed. With a `node` it
-    is noted that it goes to that one there, for whoever goes on: it belongs in the `Incoming`. `None`: there is no live
-    session. Raises `Frozen` when another task moves it, `Departed`."""
+    """Freezes a live session that will move to another store, `place`: from now on callers can read and delete it, but
+    not change it. The freeze ends by itself after `span`, an hour at most, unless the session departed. `node` is the
+    node that gets it there; the freeze records it for the process that continues the migration: pass it in the
+    `Incoming`. `None`: there is no live session. Raises `Frozen` when another task moves it, `Departed`."""
     check_bytes("task", task, 8)
     check_names(place=place, node=node)
     freeze_ms = duration_ms("span", span, 1, _HOUR_MS)
@@ -46,9 +46,9 @@ def freeze(
 
 
 def depart(engine: Engine, session: Target, task: bytes, until_ms: int) -> Steps[bool]:
-    """Lets go of a session under the freeze that ends at `until_ms`, once its copy is in the other store: from here on
-    the migration only goes on, and whoever asks for the session is told where it went. `False`: it was deleted, or has
-    expired, before. Raises `Conflict` when that freeze is over, `Moved`, and `Departed` when another task took it."""
+    """Removes a session under the freeze that ends at `until_ms`, once its copy is in the other store. From here on
+    the migration can only go forward, and callers learn where the session went. `False`: it was deleted or had expired
+    before. Raises `Conflict` when that freeze is over, `Moved`, and `Departed` when another task took it."""
     check_bytes("task", task, 8)
     check_instant("until_ms", until_ms)
     values = {**values_of(engine, session), "task": task, "until_ms": until_ms}
@@ -57,9 +57,9 @@ def depart(engine: Engine, session: Target, task: bytes, until_ms: int) -> Steps
 
 
 def thaw(engine: Engine, session: Target, task: bytes, direction: Literal["outgoing", "incoming"]) -> Steps[Thawed]:
-    """Ends the freeze of a session: of an outgoing one, which stays after all, or of an incoming copy, but of that only
-    once the session departed from its source. Raises `Frozen` when it is by another task or goes the other way,
-    `Moved`, `Departed`."""
+    """Ends the freeze of an outgoing session, to keep it after all, or of an incoming copy, but only once the session
+    departed from its source. Raises `Frozen` when another task froze it or it moves the other way, `Moved`,
+    `Departed`."""
     check_bytes("task", task, 8)
     check_word("direction", direction, "outgoing", "incoming")
     values = {**values_of(engine, session), "task": task, "direction": direction}
@@ -76,10 +76,10 @@ def clean(
     *,
     until_ms: int | None = None,
 ) -> Steps[bool]:
-    """Clears away what a migration leaves that is not the session, and tells whether there was such a thing. At the
-    target a `copy` that is not to be, only once its source can no longer depart under the freeze that ends at
-    `until_ms`; at the source where it `departed` to, only once the copy was thawed; at the target that the copy was
-    `deleted`, only once the session is deleted at the source too."""
+    """Removes what a migration left that is not the session, and returns whether there was any. At the target, an
+    unneeded `copy`: only once the session can no longer depart from its source under the freeze that ends at
+    `until_ms`. At the source, the note of where it `departed` to: only once the copy was thawed. At the target, the
+    note that the copy was `deleted`: only once the session is deleted at the source too."""
     check_bytes("task", task, 8)
     check_word("what", what, "copy", "departed", "deleted")
     if (what == "copy") != (until_ms is not None):
@@ -92,16 +92,16 @@ def clean(
 
 
 def migrations(engine: Engine, *, skip: int = 0, limit: int = _BATCH) -> Steps[Migrations]:
-    """Reads a page, of at most 200, of the sessions that are on their way to or from another store, by the end of their
-    freeze; passes over `skip` of them. Those that have expired are left out."""
+    """Reads a page, of at most 200, of the sessions on their way to or from another store, ordered by the end of their
+    freeze, without the first `skip`. Expired ones are left out."""
     check_instant("skip", skip)
     check_integer("limit", limit, 1, _BATCH)
     if engine.is_one:
         return (yield from _page(engine, skip, limit))
     # The lists of the partitions count one behind the other. A page is of one of them.
-    lengths = yield from all_of(_length(each) for each in engine.everywhere())
-    before = 0
-    for each, length in zip(engine.everywhere(), lengths, strict=True):
+    parts, before = engine.everywhere(), 0
+    lengths = yield from all_of(_length(each) for each in parts)
+    for each, length in zip(parts, lengths, strict=True):
         if skip < before + length:
             page = yield from _page(each, skip - before, limit)
             if page.next is not None:
@@ -163,21 +163,13 @@ def _is_on_its_way(record: Record) -> bool:
 
 
 def knows(engine: Engine, id: Id) -> Steps[bool]:
-    """Tells whether anything is stored under an id: a session, live or expired, or what is left of one. What ends a
-    session of which a copy may wait in another store leaves word for as long as that could be stored. So of a session
-    that was to leave from here, `False` means that this store has lost what it knew, and the copy may be all that is
-    left of it."""
+    """Returns whether anything is stored under an id: a session, live or expired, or a trace of one. When a session
+    ends while another store may hold its copy, this store keeps a trace for as long as that copy could be stored. So
+    `False` for a session that was about to leave means that this store has lost its data, and the copy may be all that
+    is left."""
     id = engine.partitions.id_of(id)
-    engine = engine.of_session(id)
-    call = Call(engine)
-    time, raw = yield from call.read("record", ["TIME"], ["GET", engine.key("session", id=id)])
-    if raw is None:
-        return False
-    record = engine.bundle.layout.decode(raw)
-    if record is None:
-        raise errors.Corrupt("record")
-    known: bool = record.kind == "live" or record.stored_until > engine.now(time)
-    return known
+    found = yield from stored_record(Call(engine.of_session(id)), id)
+    return found is not None and (found[1].kind == "live" or found[1].stored_until > found[0])
 
 
 def _migration(id: str, record: Record | None) -> Migration:

@@ -12,7 +12,7 @@ from .call import Call, Engine, NodeIdentity, Steps
 from .duration import Duration, duration_ms
 from .errors import CloakroomError
 from .index_page import entries_from, read_page
-from .operation import Members, Operation, told_name
+from .operation import Members, Operation, member_of, told_name
 from .operation_id import OperationId
 from .reading import count
 from .results import Claimed, Cursor, Node, Recovered, check_cursor
@@ -35,14 +35,14 @@ def heartbeat(
     lease: Duration = 15,
     keep: Duration = 24 * 3600,
 ) -> Steps[int]:
-    """Registers a node under a lease, renews that, or releases it, and tells until when it is held. Renew it in a third
-    of its time. By the node's own clock it is over when its length has passed since before the last renewal was sent;
-    it is never renewed then: stop writing, and register with a new `NodeIdentity`. Raises `Leased` when another lease
-    of the node is held, and `Fenced` when this one is lost.
+    """Registers a node under a lease, renews it, or releases it, and returns until when it is held. Renew it at every
+    third of its length. By the node's own clock the lease is over when its length has passed since just before the
+    last renewal was sent. It can then never be renewed: stop writing, and register with a new `NodeIdentity`. Raises
+    `Leased` when another lease of the node is held, and `Fenced` when this one is lost.
 
-    Of several partitions each has a lease, which end together at the time that is told. A `Fenced` names those where it
-    is lost: stop writing to the sessions there, and register again, with the same identity. That takes a new lease in
-    those, and renews the others."""
+    With several partitions each has a lease, and all end at the returned time. A `Fenced` names the partitions where
+    the lease is lost: stop writing to the sessions there, and register again with the same identity. That takes a new
+    lease there, and renews the others."""
     check_kind("identity", identity, NodeIdentity)
     check_word("want", want, "register", "renew", "release")
     lease_ms, keep_ms = duration_ms("lease", lease, 1, _DAY_MS), duration_ms("keep", keep, 1000)
@@ -144,7 +144,7 @@ def _natively(call: Call, names: list[str]) -> Steps[list[Node] | None]:
 
 
 def nodes(engine: Engine) -> Steps[list[Node]]:
-    """Reads which nodes hold a lease, or held one lately, by name, and how many live sessions each has."""
+    """Lists the nodes that hold a lease or held one lately, ordered by name, and how many live sessions each has."""
     found = []
     for node in (yield from _registered(engine)):
         sessions = yield from count(engine, node=node.name)
@@ -153,7 +153,7 @@ def nodes(engine: Engine) -> Steps[list[Node]]:
 
 
 def lapsed_nodes(engine: Engine) -> Steps[list[str]]:
-    """Reads the names of the nodes whose leases have run out, to be recovered."""
+    """Lists the names of the nodes whose leases have run out, so that their sessions can be recovered."""
     return [node.name for node in (yield from _registered(engine)) if not node.is_live]
 
 
@@ -167,10 +167,10 @@ def recover(
     even_if_leased: bool = False,
     after: Cursor | None = None,
 ) -> Steps[Claimed]:
-    """Gives a batch of a node's sessions, the oldest, to another node that holds its lease: sessions of one whose lease
-    has run out, or with `even_if_leased` of one that is drained. Each gets the new node, loses its connection, and is
-    suspended with the time to `reconnect` left at least. Each is taken by one caller. Raises `Leased` when the node
-    holds its lease, `Fenced` when the other does not hold its own."""
+    """Gives a batch of the oldest sessions of a node to another node that holds its own lease. The first node's lease
+    has run out, or with `even_if_leased` the node is being drained. Each session gets the new node, loses its
+    connection, and is suspended with at least the time to `reconnect` left. Exactly one caller takes each session.
+    Raises `Leased` when the first node holds its lease, `Fenced` when the other node does not hold its own."""
     check_required(node=node, to=to)
     check_integer("batch", batch, 1, _BATCH)
     reconnect_ms = duration_ms("reconnect", reconnect)
@@ -263,7 +263,5 @@ def _take_once(
 
 
 def _recovered(members: Members, id: str, version: int) -> Recovered:
-    for member in members:
-        if member["id"] == id:
-            return Recovered(id, version, told_name(member["user"]), told_name(member["connection"]))
-    raise errors.Corrupt("reply that names another session")
+    member = member_of(members, id)
+    return Recovered(id, version, told_name(member["user"]), told_name(member["connection"]))

@@ -113,7 +113,7 @@ class Operation(Call):
 
     def evicted(self, ids: list[tuple[str]], members: Members) -> list[Removed]:
         """All that was removed for the limit: before the call, and by it, as the rest of its reply names them."""
-        return self.removed + [removed_of(members, id) for (id,) in ids if is_text(id)]
+        return self.removed + [removed(member_of(members, id)) for (id,) in ids if is_text(id)]
 
     def candidates(self, ids: list[str]) -> Steps[Members]:
         """Where sessions are indexed. What has no record of a session is indexed nowhere that we know."""
@@ -170,7 +170,7 @@ class Operation(Call):
         """Removes sessions of a user, live or expired."""
         members = yield from self.candidates(ids)
         batch = _batch((yield from self.run("delete_user", {"user": user}, members)).ok())
-        told = [removed_of(members, id) for id in batch.removed if is_text(id)]
+        told = [removed(member_of(members, id)) for id in batch.removed if is_text(id)]
         return replace(batch, removed=told, unreadable=len(batch.removed) - len(told))
 
 
@@ -179,12 +179,17 @@ def _member(id: str, head: Head) -> dict[str, Any]:
     return {"id": id, **routing, "expires_at_ms": head.expires_at}
 
 
-def removed_of(members: Members, id: str) -> Removed:
-    """A removed session that a script names, with what was declared of it."""
+def member_of(members: Members, id: str) -> dict[str, Any]:
+    """What was declared of a session that a script names."""
     for member in members:
         if member["id"] == id:
-            return Removed(id, *(told_name(member[name]) for name in ("user", "connection", "node")))
+            return member
     raise errors.Corrupt("reply that names another session")
+
+
+def removed(declared: dict[str, Any]) -> Removed:
+    """A session that was removed, by what was declared of it."""
+    return Removed(declared["id"], *(told_name(declared[name]) for name in ("user", "connection", "node")))
 
 
 def told_name(name: str) -> str:
@@ -194,5 +199,5 @@ def told_name(name: str) -> str:
 
 def _batch(reply: Reply) -> Batch:
     """What a script did, with the ids of those that it removed."""
-    removed, stale, corrupt = ([id for (id,) in ids] for ids in reply.rest)
-    return Batch(removed, stale, corrupt, reply.fields.get("dropped", 0), reply.fields["left"], 0)
+    gone, stale, corrupt = ([id for (id,) in ids] for ids in reply.rest)
+    return Batch(gone, stale, corrupt, reply.fields.get("dropped", 0), reply.fields["left"], 0)

@@ -16,11 +16,9 @@ from .token import Token
 
 @dataclass(frozen=True)
 class OperationId:
-    """What a call is recognized by when it comes twice, and what the id of a session that it makes is made of.
-
-    That of an `Ambiguous` is of a call that may have happened, and so is one that is made of stored bytes; of the
-    latter nobody knows when its call began. A call that is repeated under such an id ends in `Ambiguous` again where
-    four other changes came since."""
+    """The idempotency key of one call; the id of a session that the call makes is derived from it. The operation id of
+    an `Ambiguous`, or one made of stored bytes, says that its call may have happened; for the latter the time of the
+    call is unknown. A call repeated under such an id ends in `Ambiguous` again if four other changes came since."""
 
     stored: bytes
     seed: bytes
@@ -51,7 +49,8 @@ class OperationId:
         return str(uuid.UUID(bytes=self.seed[:16], version=4))
 
     def nth(self, place: int) -> OperationId:
-        """That of one of many sessions that a call makes, the same for the same call; of the first it is the call's."""
+        """That of one of many sessions that a call makes, the same for the same call; of the first it is the call's.
+        All languages make it alike, for the copies of a login have such ids."""
         if place == 0:
             return self
         bytes = hashlib.sha512(self.seed + self.stored + place.to_bytes(8, "big")).digest()

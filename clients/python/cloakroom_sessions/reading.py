@@ -38,8 +38,8 @@ class _Unread(Enum):
 
 
 def get(engine: Engine, id: Id) -> Steps[Session | None]:
-    """Reads a live session. An id that was rotated away a moment ago leads to the session under its new id.
-    Raises `Moved` for one that a login left."""
+    """Reads a live session. An id that was rotated a moment ago leads to the session under its new id. Raises `Moved`
+    for an id that a login replaced."""
     id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Session.of_record(*found)
@@ -51,18 +51,15 @@ def get_many(engine: Engine, ids: Iterable[Id]) -> Steps[list[Session | Cloakroo
 
 
 def explain(engine: Engine, id: Id) -> Steps[Explanation]:
-    """Tells what became of an id, for support, and for a page that tells a user why they have to log in again."""
+    """Says what became of an id: for support staff, or for a page that says why the user must log in again."""
     id = engine.partitions.id_of(id)
-    call = Call(engine.of_session(id))
-    time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
-    if raw is None:
+    found = yield from stored_record(Call(engine.of_session(id)), id)
+    if found is None:
         return Explanation("unknown")
-    stored, now = call.engine.bundle.layout.decode(raw), call.engine.now(time)
-    if stored is None:
-        raise errors.Corrupt("record")
-    if stored.kind == "live" and stored.expires_at <= now:
-        return Explanation("expired", at_ms=stored.expires_at)
-    record = stored.unless_over(now)
+    now, whole = found
+    if whole.kind == "live" and whole.expires_at <= now:
+        return Explanation("expired", at_ms=whole.expires_at)
+    record = whole.unless_over(now)
     if record is None:
         return Explanation("unknown")
     if record.kind == "live":
@@ -75,7 +72,7 @@ def explain(engine: Engine, id: Id) -> Steps[Explanation]:
 
 
 def export(engine: Engine, id: Id) -> Steps[Export | None]:
-    """Reads a live session, to be imported into another store: with what it remembers of its last changes."""
+    """Reads a live session, to import it into another store, with the operation ids of its last changes."""
     id = engine.partitions.id_of(id)
     found = yield from look_up(Call(engine.of_session(id)), id)
     return found and Export(Session.of_record(*found), found[1].op_ids)
@@ -89,8 +86,9 @@ def session_by_connection(engine: Engine, connection: str) -> Steps[Session | No
     else:
         # A partition knows nothing of a connection's session in another, which it may have left without a word. Of
         # several the one that was changed last has it.
-        pointers = yield from all_of(_pointer(Call(each), connection) for each in engine.everywhere())
-        led = [(each, raw) for each, raw in zip(engine.everywhere(), pointers, strict=True) if raw is not None]
+        parts = engine.everywhere()
+        pointers = yield from all_of(_pointer(Call(each), connection) for each in parts)
+        led = [(each, raw) for each, raw in zip(parts, pointers, strict=True) if raw is not None]
         several = yield from all_of(_by_connection(each, connection, raw) for each, raw in led)
         found = max(filter(None, several), key=lambda one: one[1].changed_at, default=None)
     return found and Session.of_record(*found)
@@ -146,23 +144,28 @@ def look_up(call: Call, id: str) -> Steps[tuple[str, Record] | None]:
 def current(call: Call, id: str) -> Steps[tuple[int, Record] | None]:
     """The time, and what is under an id, without what is over."""
     check_id(id)
+    found = yield from stored_record(call, id)
+    record = found and found[1].unless_over(found[0])
+    return (found[0], record) if found and record else None
+
+
+def stored_record(call: Call, id: str) -> Steps[tuple[int, Record] | None]:
+    """The time, and what is under an id, even if it is over."""
     time, raw = yield from call.read("record", ["TIME"], ["GET", call.engine.key("session", id=id)])
     if raw is None:
         return None
     record = call.engine.bundle.layout.decode(raw)
     if record is None:
         raise errors.Corrupt("record")
-    now = call.engine.now(time)
-    record = record.unless_over(now)
-    return (now, record) if record else None
+    return call.engine.now(time), record
 
 
 def list_(
     engine: Engine, *, user: str = "", node: str = "", size: int = 100, after: Cursor | None = None
 ) -> Steps[Page]:
-    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, as they all were at one
-    instant; several pages are several. It ends before its size where its records would be larger than 2 MiB, or where
-    it kept changing. One whose record is corrupt is left out. Of a node, each partition has an instant of its own."""
+    """Reads a page, of at most 500, of the live sessions of a user or node, oldest first, at one instant; each page is
+    an instant of its own. It may hold fewer sessions than its size if its records would be larger than 2 MiB, or if it
+    kept changing. It leaves out sessions whose records are corrupt. For a node, each partition has its own instant."""
     owner = _owner(user, node)
     check_integer("size", size, 1, 500)
     check_cursor(after)
@@ -289,15 +292,15 @@ def _count_in(engine: Engine, owner: dict[str, str]) -> Steps[int]:
 
 
 def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limit: int = 1000) -> Steps[list[Expired]]:
-    """Reads which sessions expired before a time, by default now, and were not reaped, oldest first; passes over `skip`
-    of them. At most 1,000."""
+    """Lists sessions that expired before a time, by default now, and were not reaped, oldest first, without the first
+    `skip`. At most 1,000."""
     check_integer("limit", limit, 1, _EXPIRED)
     check_instant("skip", skip)
     if before_ms is not None:
         check_instant("before_ms", before_ms)
     # What is no session id is left out, for the reaper to remove.
     if engine.is_one:
-        page = yield from expired_page(engine, before_ms, skip, limit)
+        page = yield from expired_page(Call(engine), before_ms, skip, limit)
     else:
         pages = yield from all_of(_first_expired(each, before_ms, skip + limit) for each in engine.everywhere())
         all_expired = [one for page in pages for one in page]
@@ -307,20 +310,20 @@ def expired(engine: Engine, *, before_ms: int | None = None, skip: int = 0, limi
 
 def _first_expired(engine: Engine, before_ms: int | None, wanted: int) -> Steps[list[tuple[str, int]]]:
     """So many of one partition."""
-    found: list[tuple[str, int]] = []
+    call, found = Call(engine), list[tuple[str, int]]()
     while len(found) < wanted:
         size = min(_EXPIRED, wanted - len(found))
-        page = yield from expired_page(engine, before_ms, len(found), size)
+        page = yield from expired_page(call, before_ms, len(found), size)
         found += page
         if len(page) < size:
             break
     return found
 
 
-def expired_page(engine: Engine, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:
+def expired_page(call: Call, before_ms: int | None, skip: int, limit: int) -> Steps[list[tuple[str, int]]]:
     """The same, ids that are no texts included."""
     values = {"before_ms": before_ms, "skip": skip, "limit": limit}
-    reply = (yield from Call(engine).run("expired", values)).ok()
+    reply = (yield from call.run("expired", values)).ok()
     return [(id, expired_at) for id, expired_at in reply.rest[0]]
 
 

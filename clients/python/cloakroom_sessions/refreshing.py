@@ -1,8 +1,7 @@
 """The operations that use a session, as steps; `Store` and `AsyncStore` have them as methods.
 
-Most refreshes come within the touch interval, and write nothing. So where the script may have nothing to write, a read
-comes first. The script decides all else: what is frozen, rotated away, corrupt.
-"""
+Most refreshes come within the touch interval and write nothing. So a read comes first if the script may have nothing
+to write. The script decides everything else: sessions that are frozen, rotated or corrupt."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from .together import together
 
 
 def refresh(engine: Engine, session: Target) -> Steps[Refreshed | None]:
-    """Notes that a live session is used, and extends it when enough of its idle time is gone. `None`: there is no live
+    """Records a use of a live session, and extends it when enough of its idle time has passed. `None`: there is no live
     session. Raises `Frozen`."""
     operation = Operation(at_target(engine, session))
     operation.changes()
@@ -42,8 +41,8 @@ def refresh_many(engine: Engine, sessions: Iterable[Target]) -> Steps[list[Refre
 
 
 def refresh_and_get(engine: Engine, session: Target) -> Steps[Session | None]:
-    """Refreshes a session and returns it: what a web request begins with. It takes one round trip with the session in
-    hand, and within the touch interval; else two. Raises `Frozen`."""
+    """Refreshes a session and returns it: the first call of a web request. It takes one round trip if you pass a copy,
+    or within the touch interval; otherwise two. Raises `Frozen`."""
     operation = Operation(at_target(engine, session))
     operation.changes()
     if _may_be_untouched(engine, session):

@@ -1,4 +1,4 @@
-"""What operations come to."""
+"""The results of operations."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Removed:
 
 @dataclass(frozen=True)
 class Created:
-    """What `create` made, and whom it made go."""
+    """The result of `create`: the new session, and the sessions that it evicted."""
 
     session: Session
     #: Deleted to stay within the limit. Close their connections.
     evicted: list[Removed]
-    #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    # : Expired sessions that were in the way, reaped by this call: no reaper will report them.
     reaped: list[Session]
-    #: What the client is to hold, told here alone. `None`: the id itself.
+    # : The token that the client must hold, returned only here. `None`: it holds the id itself.
     token: Token | None = None
 
 
 @dataclass(frozen=True)
 class Patched:
-    """What a patch came to. `Session.apply` brings a copy in hand up to date."""
+    """The result of a patch. `Session.apply` brings your copy up to date."""
 
     #: Another than asked for when the session was rotated a moment ago.
     id: str = field(repr=False)
@@ -54,7 +54,7 @@ class Patched:
     _patch: Patch = field(repr=False)
 
     def apply_to(self, session: Session) -> None:
-        """Makes the change in a copy of the version before."""
+        """Applies the change to a copy of the version before."""
         patch = self._patch
         patch.apply_entries(session)
         session.version = self.version
@@ -67,7 +67,7 @@ class Patched:
 
 @dataclass(frozen=True)
 class Refreshed:
-    """What a refresh came to."""
+    """The result of a refresh."""
 
     #: Another than asked for when the session was rotated a moment ago.
     id: str = field(repr=False)
@@ -80,7 +80,7 @@ class Refreshed:
 
 @dataclass(frozen=True)
 class Rotated:
-    """What a rotation came to."""
+    """The result of a rotation."""
 
     #: The session under its new id.
     session: Session
@@ -95,7 +95,7 @@ class Rotated:
 
 @dataclass(frozen=True)
 class Bound:
-    """What a bind came to."""
+    """The result of a bind."""
 
     #: Another than asked for when the session was rotated a moment ago.
     id: str = field(repr=False)
@@ -105,7 +105,7 @@ class Bound:
     previous_node: str
     #: The session that lost the connection; empty: none did.
     taken_from: str = field(repr=False)
-    #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    # : Expired sessions that were in the way, reaped by this call: no reaper will report them.
     reaped: list[Session]
     #: Whether anything was written.
     changed: bool
@@ -113,7 +113,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Explanation:
-    """What became of an id, as far as a store remembers. It names no other id."""
+    """What became of an id, as far as the store remembers. It reveals no other id."""
 
     #: `live`; `expired`, and not reaped yet; `deleted` a moment ago; `rotated`: there is a newer id; `departed` to
     #: another store; or `unknown`: it never was, or is over for longer than the store remembers.
@@ -127,7 +127,7 @@ class Explanation:
 
 
 class Unbound(enum.Enum):
-    """What an unbind came to."""
+    """The result of an unbind."""
 
     DETACHED = "detached"
     #: The session has another connection, or none.
@@ -136,7 +136,7 @@ class Unbound(enum.Enum):
 
 
 class Imported(enum.Enum):
-    """What an import came to."""
+    """The result of an import."""
 
     IMPORTED = "imported"
     #: It was here already, at the same version with the same content.
@@ -156,7 +156,7 @@ class Export:
 
 @dataclass(frozen=True)
 class Outgoing:
-    """A session that is frozen, so that its copy cannot grow old."""
+    """A frozen session, whose copy cannot become outdated."""
 
     #: The session as it was before.
     export: Export
@@ -165,7 +165,7 @@ class Outgoing:
 
 
 class Thawed(enum.Enum):
-    """What a thaw came to."""
+    """The result of a thaw."""
 
     THAWED = "thawed"
     #: It was not frozen.
@@ -192,7 +192,7 @@ class Migration:
 
 @dataclass(frozen=True)
 class Migrations:
-    """A page of the sessions that are on their way, by the end of their freeze."""
+    """A page of the sessions on their way, ordered by the end of their freeze."""
 
     migrations: list[Migration]
     #: How many to skip to go on, if these stay on their way; `None` after the last page.
@@ -201,7 +201,7 @@ class Migrations:
 
 @dataclass(frozen=True)
 class Cursor:
-    """Where a page ended. What is made or removed meanwhile shifts nothing."""
+    """The place where a page ended. Sessions that are created or removed meanwhile do not shift the next page."""
 
     created_at_ms: int
     id: str = field(repr=False)
@@ -210,23 +210,23 @@ class Cursor:
 
     @classmethod
     def parse(cls, text: str) -> Cursor:
-        """The cursor of a page token: of a text that this client made, or one in another language."""
+        """Reads a page token that this client, or one in another language, wrote."""
         text_size("after", text)
         created_at, ties, id = [*text.split(".", 2), "", ""][:3]
         numbers = (created_at, ties)
         if not all(number.isascii() and number.isdigit() and len(number) <= 16 for number in numbers):
-            raise Invalid("after", "is no page token")
+            raise Invalid("after", "is not a page token")
         cursor = cls(int(created_at), id, int(ties))
         check_cursor(cursor)
         return cursor
 
     def expose(self) -> str:
-        """A page token, to go over HTTP and come back. It has the id of a session in it, and is as secret as that."""
+        """Writes a page token that you can send over HTTP and get back. It contains a session id, and is as secret."""
         return f"{self.created_at_ms}.{self.ties}.{self.id}"
 
 
 def check_cursor(after: Cursor | None) -> None:
-    """Where a page is to go on, if anywhere."""
+    """Checks where a page must continue, if anywhere."""
     if after is None:
         return
     check_kind("after", after, Cursor)
@@ -237,7 +237,7 @@ def check_cursor(after: Cursor | None) -> None:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of live sessions, oldest first; fewer than asked for where some were not live."""
+    """A page of live sessions, oldest first; fewer than asked for if some were not live."""
 
     sessions: list[Session]
     #: Where to go on; `None` after the last page.
@@ -246,7 +246,7 @@ class Page:
 
 @dataclass
 class UserDeleted:
-    """What deleting a user's sessions came to."""
+    """The result of deleting a user's sessions."""
 
     #: Close their connections.
     removed: list[Removed] = field(default_factory=list)
@@ -289,7 +289,7 @@ class Recovered:
 
 @dataclass
 class Claimed:
-    """What a claim came to."""
+    """The result of a claim."""
 
     #: Taken by this call, and reported by no other.
     sessions: list[Recovered] = field(default_factory=list)
@@ -307,7 +307,7 @@ class Claimed:
 
 @dataclass(frozen=True)
 class Reaped:
-    """What a reap came to."""
+    """The result of a reap."""
 
     #: Removed by this call, and returned to no other. They take 2 MiB at most, but for one that is larger by itself.
     sessions: list[Session]

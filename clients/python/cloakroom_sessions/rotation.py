@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .arguments import check_flag, check_text
+from .arguments import check_flag, check_required
 from .errors import Invalid
 from .patch import Patch
 from .rules import Rules
@@ -26,7 +26,7 @@ class Rotation:
         if self.user == "":
             raise Invalid("user", "is empty: a logout is anonymous=True")
         if self.user is not None:
-            check_text("user", self.user, 1, 256)
+            check_required(user=self.user)
             if self.is_anonymous:
                 raise Invalid("anonymous", "makes it nobody's, and user somebody's")
 

@@ -1,4 +1,4 @@
-"""What holds for all sessions of a store."""
+"""The rules for all sessions of a store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from .arguments import check_integer, check_word
-from .duration import LONGEST_MS, Duration, duration_ms, of_ms, optional_ms
+from .duration import Duration, duration_ms, of_ms, optional_ms
 from .errors import Invalid
 from .token import IdScheme
 
@@ -79,9 +79,10 @@ class Rules:
         session_bytes: int = 256 * 1024,
         session_entries: int = 1024,
     ) -> None:
-        """`idle_timeout` is how long a session lives after its last use: the ttl, which every use extends, with the
-        touch interval of a service that refreshes with each request, 60 seconds or a twentieth of the ttl if that is
-        less. It stands in for `ttl`, `refresh_threshold` and `touch_interval`. docs/guide.md says what is a use."""
+        """`idle_timeout` is how long a session lives after its last use. It sets the ttl, makes every use extend it,
+        and sets a touch interval for a service that refreshes with each request: 60 seconds, or a twentieth of the ttl
+        if that is less. It replaces `ttl`, `refresh_threshold` and `touch_interval`. docs/guide.md says which calls
+        are uses."""
         if idle_timeout is not None:
             if not ttl is refresh_threshold is touch_interval is None:
                 raise Invalid("idle_timeout", "stands in for ttl, refresh_threshold and touch_interval")
@@ -105,7 +106,7 @@ class Rules:
             max_lifetime=None if lifetime_ms is None else of_ms(lifetime_ms),
             refresh_threshold=threshold,
             touch_interval=of_ms(touch_ms),
-            grace=of_ms(duration_ms("grace", grace, 1000, LONGEST_MS)),
+            grace=of_ms(duration_ms("grace", grace, 1000)),
             rotation_grace=of_ms(duration_ms("rotation_grace", rotation_grace)),
             tombstone=of_ms(duration_ms("tombstone", tombstone)),
             sessions_per_user=sessions_per_user,

@@ -30,7 +30,7 @@ class ServerClock:
         back."""
         self._seen = (time_ms(reply), time.monotonic())
 
-    def forget(self, _connection: object = None) -> None:
+    def forget(self) -> None:
         """The connection was made anew, and may lead to another server."""
         self._seen = None
 

@@ -4,6 +4,7 @@ command it was."""
 from __future__ import annotations
 
 import re
+from typing import TypeGuard
 
 from redis import exceptions
 
@@ -23,6 +24,8 @@ _NOTHING_WRITTEN = (
 )
 _WRONG_SERVER = (exceptions.ReadOnlyError, exceptions.BusyLoadingError, exceptions.AuthenticationError)
 _WRONG_CODES = {"READONLY", "LOADING", "MASTERDOWN", "NOAUTH"}
+_REPLICA = (exceptions.ReadOnlyError, exceptions.MasterDownError)
+_REPLICA_CODES = {"READONLY", "MASTERDOWN"}
 #: What a script raises itself, it raises before it writes.
 _OWN = re.compile("^(ERR |NOPERM )?cloakroom|: cloakroom: ")
 #: At the beginning; or as Redis 6.2 has it, which wraps what a command in a script ran into.
@@ -42,9 +45,21 @@ def may_have_written(error: Exception, nothing_written: frozenset[str]) -> bool:
 def is_of_wrong_server(reply: object) -> bool:
     """Whether an answer says that the connection leads to the wrong server, or to one that is not ready; also where a
     command within a script found out, which Redis 6.2 wraps."""
-    if isinstance(reply, _WRONG_SERVER):
-        return True
-    return isinstance(reply, exceptions.ResponseError) and bool(_WRONG_CODES & set(_CODE.findall(str(reply))))
+    return isinstance(reply, _WRONG_SERVER) or _has_code(reply, _WRONG_CODES)
+
+
+def is_forbidden(reply: object) -> bool:
+    """Whether a server answered that its user may not."""
+    return isinstance(reply, Exception) and ("NOPERM" in str(reply) or "permission" in str(reply))
+
+
+def is_of_replica(reply: object) -> TypeGuard[Exception]:
+    """Whether an answer says that the server is not the master and takes no writes; also from within a script."""
+    return isinstance(reply, _REPLICA) or _has_code(reply, _REPLICA_CODES)
+
+
+def _has_code(reply: object, codes: set[str]) -> bool:
+    return isinstance(reply, exceptions.ResponseError) and not codes.isdisjoint(_CODE.findall(str(reply)))
 
 
 def commands_at(source: str, error: Exception) -> list[str]:

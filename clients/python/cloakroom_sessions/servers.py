@@ -32,7 +32,7 @@ class Servers:
         self._source = source
         #: Where there are several.
         self.cluster: Cluster | None = None
-        #: Whether each has to say that it is the master: of a cluster one sends to the owner what it is not to answer.
+        #: Whether each has to say that it is the master. Not in a cluster, where a node redirects what it does not own.
         self.asks_role = True
         #: Who reads there, until the store is closed.
         self.streams: weakref.WeakSet[Events] = weakref.WeakSet()
@@ -61,9 +61,9 @@ class Servers:
                 self._pools[link.SERVER] = self._pool_of(kind, {**options, **told})
         except TypeError as error:
             raise link.not_an_option(error) from None
-        except (ValueError, redis.RedisError) as error:
-            if isinstance(error, Invalid):
-                raise
+        except Invalid:
+            raise
+        except (ValueError, redis.RedisError):
             raise link.not_a_source() from None
 
     def pool(self, address: Address) -> Pool:
@@ -77,7 +77,7 @@ class Servers:
     def _pool_of(self, kind: Any, options: dict[str, Any]) -> Pool:
         """A pool of connections of a kind."""
         is_remote = not issubclass(kind, redis.UnixDomainSocketConnection)
-        options = link.options_at(Retry(link.BACKOFF, link.RECONNECTS), options, is_remote=is_remote)
+        options = link.options_at(Retry(*link.CONNECTS_ONCE), options, is_remote=is_remote)
         return Pool(kind, options, *self._limits)
 
     def close(self) -> None:
@@ -130,10 +130,8 @@ class OwnServers(Servers):
     """The same servers, over one connection to each, beside the pools: for who reads all the time."""
 
     def __init__(self, servers: Servers) -> None:
-        self._shared, self.cluster = servers, servers.cluster
+        self._shared, self.cluster, self.asks_role = servers, servers.cluster, servers.asks_role
         self._own: dict[Address, _OwnConnection] = {}
-        # It asks itself.
-        self.asks_role = False
 
     def pool(self, address: Address) -> Any:
         """The connection to one."""

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from . import errors
-from .arguments import LARGEST, check_integer, check_names, check_word
+from .arguments import check_instant, check_names, check_word
 from .duration import duration_ms, of_ms
 from .entries import Entries, encode_all
 from .record import Layout, Record
@@ -30,10 +30,8 @@ class Routing(NamedTuple):
 
 @dataclass
 class Session:
-    """One session, as it was when it was read: a copy in hand, which `update` saves.
-
-    An empty user, connection or node means none. Times are milliseconds since the epoch, from the server's clock.
-    """
+    """A copy of one session, as it was at the read; `update` saves it. An empty user, connection or node means none.
+    Times are milliseconds since the epoch, from the server's clock."""
 
     id: str = field(repr=False)
     user: str = ""
@@ -93,7 +91,7 @@ class Session:
 
     @property
     def short_hash(self) -> str:
-        """What stands for the id in logs: the id is a secret."""
+        """A short hash for logs, because the id is a secret."""
         return hashlib.sha1(self.id.encode(), usedforsecurity=False).hexdigest()[:8]
 
     @property
@@ -102,9 +100,9 @@ class Session:
         return duration_ms("ttl", self.ttl)
 
     def apply(self, patched: Patched) -> bool:
-        """Makes a change in this copy too that `patch` made in the store, and tells whether it did: only in a copy of
-        that session at the version before, for in any other there is something else. Then an `update` of the copy does
-        not conflict with its own patch."""
+        """Applies to this copy a change that `patch` made in the store, and returns whether it did. It does so only in
+        a copy of that session at the version before the patch. Afterwards an `update` of the copy does not conflict
+        with that patch."""
         if not hasattr(patched, "apply_to"):
             raise errors.Invalid("patched", "must be what a patch came to")
         is_next = self.id == patched.id and self.version == patched.version - patched.changed
@@ -116,7 +114,7 @@ class Session:
         """Its entries, after a look at all that is saved."""
         check_names(user=self.user, connection=self.connection, node=self.node)
         duration_ms("ttl", self.ttl)
-        check_integer("version", self.version, 0, LARGEST)
+        check_instant("version", self.version)
         check_word("status", self.status, "active", "suspended", "migrating")
         if self.status == "migrating":
             raise errors.Frozen

@@ -13,6 +13,7 @@ from .bundle import Command
 from .call import Call, Engine, Lost, Steps, Unreachable, Unsent, check_reply
 from .duration import LONGEST_MS
 from .partitions import MOST, Partitions, first_tag
+from .server_errors import is_forbidden
 from .together import together
 
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
@@ -31,37 +32,37 @@ def start(engine: Engine, wanted: int | None) -> Steps[Engine]:
     Raises `Forbidden` where it may not, `OtherContract` where one is noted that this client does not go with,
     `OtherPartitions` where there is another number of them than is `wanted`, and `OtherIdScheme` where ids are not made
     as the rules say."""
-    call = Call(engine)
-    yield from _prove(call)
+    yield from _prove(engine)
     # The partition of the tag 0 comes first, which namespaces of all numbers have: who is refused there has noted
     # nothing anywhere.
-    count, events = yield from _note(call, wanted, 0)
+    count, events = yield from _note(engine, wanted, 0)
     partitions = Partitions(engine.partitions.namespace, count, events, engine.rules.id_scheme)
     engine = replace(engine, partitions=partitions)
     # Of a cluster one of the masters has to answer. Scripts are loaded by the calls that find another back.
     homes = engine.homes([first_tag(partitions.namespace), *partitions.tags])[1:]
-    proofs = [_prove(Call(engine.at(place - 1))) for place in homes]
-    notes = [_note(Call(each), count, events) for each in engine.everywhere() if each.partition != partitions.first]
+    proofs = [_prove(engine.at(place - 1)) for place in homes]
+    others = [engine.at(partition) for partition in range(partitions.count) if partition != partitions.first]
+    notes = [_note(each, count, events) for each in others]
     for outcome in (*(yield from together(proofs)), *(yield from together(notes))):
-        if isinstance(outcome, errors.CloakroomError) and not is_away(outcome):
+        if isinstance(outcome, errors.CloakroomError) and not _is_away(outcome):
             raise outcome
     return engine
 
 
-def is_away(error: errors.CloakroomError) -> bool:
+def _is_away(error: errors.CloakroomError) -> bool:
     """Whether there was no server that is the master, or it did not answer."""
     return isinstance(error, errors.NotExecuted) and isinstance(error.__cause__, (Lost, Unsent, Unreachable))
 
 
-def _note(call: Call, wanted: int | None, events: int) -> Steps[tuple[int, int]]:
+def _note(engine: Engine, wanted: int | None, events: int) -> Steps[tuple[int, int]]:
     """Notes the contract in a partition where none is, or one before it that goes with it, and tells how many
     partitions there are, and how many events each keeps."""
-    key, bundle, scheme = call.engine.key("contract"), call.engine.bundle, call.engine.rules.id_scheme
+    key, bundle, scheme = engine.key("contract"), engine.bundle, engine.rules.id_scheme
     count = wanted or 1
     # What is not the default; and what comes before that.
     more = [*([scheme] if scheme != "uuid" else []), *([str(events)] if events else [])]
     note = " ".join([str(bundle.contract), *([str(count)] if count > 1 or more else []), *more])
-    noted, stored = yield from call.exchange(["SET", key, note, "NX", "PX", LONGEST_MS], ["GET", key])
+    noted, stored = yield from Call(engine).exchange(["SET", key, note, "NX", "PX", LONGEST_MS], ["GET", key])
     check_reply("contract", stored)
     if stored is None:
         # A server that takes no writes, for its memory is full or it is a replica, still serves reads and logouts.
@@ -77,15 +78,17 @@ def _note(call: Call, wanted: int | None, events: int) -> Steps[tuple[int, int]]
         # same time writes the same, for one release at a time is the next.
         _, *rest = stored.split(b" ")
         raised = b" ".join([str(bundle.contract).encode(), *rest])
-        yield from call.exchange(["SET", key, raised, "XX", "PX", LONGEST_MS])
+        renewal: Command = ["SET", key, raised, "XX", "PX", LONGEST_MS]
     else:
-        yield from call.exchange(["PEXPIRE", key, LONGEST_MS])
+        renewal = ["PEXPIRE", key, LONGEST_MS]
+    # A call of its own: where a master is away, the questions of all partitions together had taken their whole time.
+    yield from Call(engine).exchange(renewal)
     return found, events
 
 
-def _prove(call: Call) -> Steps[None]:
+def _prove(engine: Engine) -> Steps[None]:
     """A command that is refused in the middle of a script would leave half of what that writes."""
-    bundle, tag = call.engine.bundle, call.engine.tag
+    bundle, tag, call = engine.bundle, engine.tag, Call(engine)
     sources = [script.source for stem, script in bundle.scripts.items() if stem not in _NOT_CALLED]
     sources.append(bundle.start.source)
     load: list[Command] = [["SCRIPT", "LOAD", source] for source in sources]
@@ -102,7 +105,7 @@ def _prove(call: Call) -> Steps[None]:
     _check_allowed(forbidden, f"~{tag}:*" if " key" in str(forbidden) else "+evalsha")
     lacking = [f"+{command.decode().lower()}" for command in forbidden]
     # Of EXEC the code is that of a transaction that is discarded, and the rest says why.
-    lacking += [name for name, reply in (("+multi", multi), ("+exec", exec_)) if _is_forbidden(reply)]
+    lacking += [name for name, reply in (("+multi", multi), ("+exec", exec_)) if is_forbidden(reply)]
     if lacking:
         raise errors.Forbidden(lacking)
 
@@ -111,10 +114,6 @@ def _check_allowed(reply: Any, lacking: str) -> None:
     if isinstance(reply, NoPermissionError):
         raise errors.Forbidden([lacking]) from reply
     check_reply("script", reply)
-
-
-def _is_forbidden(reply: Any) -> bool:
-    return isinstance(reply, NoPermissionError) or (isinstance(reply, Exception) and "NOPERM" in str(reply))
 
 
 def _read(stored: bytes, accepts: list[int]) -> tuple[int, int, str, int]:

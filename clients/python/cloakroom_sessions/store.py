@@ -18,7 +18,6 @@ from .bundle import Command
 from .call import Engine, NodeIdentity, Outcome, Parcel, Replies, Steps, Unreachable
 from .cluster import Errand
 from .duration import Duration
-from .errors import NotExecuted
 from .event_stream import Events
 from .operation_id import OperationId
 from .partitions import MOST
@@ -29,9 +28,6 @@ from .token import Id
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-#: Between two attempts to start, in seconds.
-_START_PAUSE_S = 0.1
 
 
 def _plain(operation: Callable[Concatenate[Engine, P], Steps[T]]) -> Callable[Concatenate[Store, P], T]:
@@ -64,15 +60,16 @@ class Store:
         max_waiting: int = link.MOST_WAITING,
         **options: Any,
     ) -> Store:
-        """A store at a URL, with the options of redis-py's client; or where a client of redis-py leads, with that one's
-        options. A URL of a cluster is `redis+cluster://[user:password@]host[:port],host[:port]`, which names some of
-        its nodes. It starts once there is a master, if that is before the deadline.
+        """Connects to a URL, with the options of redis-py's client; or to the server of a redis-py client, with that
+        client's options. A URL of a cluster names some of its nodes:
+        `redis+cluster://[user:password@]host[:port],host[:port]`. It starts once there is a master, within the
+        deadline.
 
-        A call whose reply was lost is sent again until the deadline; how long each reply is waited for is the
-        `socket_timeout`. There are at most `max_connections` to a server. A call waits for one until its deadline, at
-        most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is fixed when the namespace
-        is made, 1 unless told; later clients read it there. A clock stands in for the server's, for tests of an
-        application."""
+        A call is sent again until the deadline, where its reply was lost or there is no master; each reply is waited
+        for as long as the `socket_timeout` says. There are at most `max_connections` to a server. A call waits for one
+        until its deadline, at most `max_waiting` calls do, and else it raises `Busy`. The number of `partitions` is
+        fixed when the namespace is made, 1 unless told; later clients read it there. A clock stands in for the
+        server's, for tests of an application."""
         if partitions is not None:
             check_integer("partitions", partitions, 1, MOST)
         engine = link.engine(namespace, rules, deadline, clock)
@@ -81,25 +78,14 @@ class Store:
             engine = replace(engine, homes=servers.cluster.homes)
         store = cls(servers, engine)
         try:
-            store._start(partitions, time.monotonic() + engine.deadline_s)
+            store._engine = store._run(starting.start(engine, partitions))
         except BaseException:
             store.close()
             raise
         return store
 
-    def _start(self, partitions: int | None, until: float) -> None:
-        """Starts, once there is a master."""
-        while True:
-            try:
-                self._engine = self._run(starting.start(self._engine, partitions))
-                return
-            except NotExecuted as error:
-                if not starting.is_away(error) or time.monotonic() + _START_PAUSE_S > until:
-                    raise
-            time.sleep(_START_PAUSE_S)
-
     def close(self) -> None:
-        """Closes the connections, and ends the events that are read. A client that was handed in stays open."""
+        """Closes the connections, and ends all readers of events. A client that the caller passed in stays open."""
         for told in tuple(self._servers.streams):
             told.close()
         self._servers.close()
@@ -111,14 +97,14 @@ class Store:
         self.close()
 
     def events(self, start: str = "now", *, interval: Duration = 0.05) -> Events:
-        """What becomes of the sessions of all partitions, in order within each: from `now` on, from the `beginning` of
-        what is kept, or behind a `position` that was kept. It looks each `interval`, over a connection of its own to
-        each server. Raises `Invalid` where the namespace has no events, `Forbidden` where they may not be read."""
+        """Reads the events of all sessions, in order within each partition: from `now` on, from the `beginning` of the
+        kept events, or from behind a stored `position`. It polls at each `interval`, over its own connection to each
+        server. Raises `Invalid` if the namespace has no events, `Forbidden` if the user may not read them."""
         return self._events(None, start, interval)
 
     def events_of_node(self, node: str, start: str = "now", *, interval: Duration = 0.05) -> Events:
-        """The same of the sessions that a node has, or had before: for a gateway, at a cost that does not grow with the
-        other gateways."""
+        """Reads the events of the sessions that a node has or had: for a gateway, at a cost that does not grow with
+        the number of gateways."""
         check_required(node=node)
         return self._events(node, start, interval)
 
@@ -128,7 +114,6 @@ class Store:
         told = Events(reader, own._run, servers.close)
         try:
             own._run(reader.begin(start))
-            own._engine = replace(own._engine, deadline_s=events.LOOK_S)
         except BaseException:
             told.close()
             raise
@@ -136,23 +121,23 @@ class Store:
         return told
 
     def new_id(self, user: str = "") -> Id:
-        """An id for a new session of a user, or the token of one: in the partition of that user, as the store makes
-        them."""
+        """Makes an id for a new session of a user, or its token, in the partition of that user."""
         check_names(user=user)
         return self._engine.partitions.new_id(self._engine.operation_id or OperationId.random(), user)
 
     def with_operation_id(self, operation_id: OperationId) -> Store:
-        """The same store, with each call under this operation id: to repeat a call that ended in `Ambiguous`, with the
-        same arguments, and that call only. If it happened, it does not happen again, and answers as it would have;
-        where what is stored does not tell, it raises `Ambiguous` again."""
+        """Returns the same store, which makes each call under this operation id (an idempotency key). Use it only to
+        repeat a call that ended in `Ambiguous`, with the same arguments. If that call happened, it does not happen
+        again, and the repeat returns its answer; if the stored data do not prove either, it raises `Ambiguous`
+        again."""
         check_kind("operation_id", operation_id, OperationId)
         store = copy.copy(self)
         store._engine = replace(self._engine, operation_id=operation_id)
         return store
 
     def as_node(self, identity: NodeIdentity) -> Store:
-        """The same store for a node that writes as the owner of its sessions, while it holds its lease; a write that
-        comes later raises `Fenced`. `create` and `bind` put sessions at that node and nowhere else."""
+        """Returns the same store, acting for a node while that node holds its lease; a later write raises `Fenced`.
+        `create` and `bind` put sessions only on that node."""
         check_kind("identity", identity, NodeIdentity)
         store = copy.copy(self)
         store._engine = replace(self._engine, identity=identity)
@@ -171,7 +156,7 @@ class Store:
         if not cluster:
             (outcome,) = self._run_errands([link.errand_of(parcels)])
             return link.outcomes_of(parcels, outcome)
-        deliveries, became = cluster.deliver(parcels, self._engine.deadline_s), None
+        deliveries, became = cluster.deliver(parcels), None
         try:
             while True:
                 became = self._run_errands(deliveries.send(became))  # type: ignore[arg-type]
@@ -245,12 +230,12 @@ class _Exchange:
             return
         self._connection = taken
         self._talk = talk(self._peers.of(taken), errand.commands, self._asks_role)
-        self._say(None)
+        self._say()
 
-    def _say(self, replies: Replies | None) -> None:
-        """Says what comes next, up to the commands themselves, whose replies are waited for later."""
+    def _say(self) -> None:
+        """Says what comes before the commands, and those themselves, whose replies are waited for later."""
         try:
-            said = self._talk.send(replies)
+            said = next(self._talk)
             while True:
                 self._sent = said.commands
                 try:

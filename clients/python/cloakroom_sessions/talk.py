@@ -14,7 +14,7 @@ from .call import Commands, Lost, Outcome, Replies, Timed, Unsent
 from .link import BROKEN, because
 from .role import Role
 from .server_clock import ServerClock
-from .server_errors import is_of_wrong_server
+from .server_errors import is_forbidden, is_of_wrong_server
 
 _TIME: Command = ["TIME"]
 
@@ -104,11 +104,6 @@ def _say(peer: Peer, commands: Commands, asks_role: bool) -> Generator[Said, Rep
             return Spoken(because(Unsent(), refused), keeps=False)
     _note_times(peer.clock, sent, replies)
     return Spoken(replies, keeps=not any(map(is_of_wrong_server, replies)))
-
-
-def is_forbidden(reply: Any) -> bool:
-    """Whether a server answered that its user may not."""
-    return isinstance(reply, Exception) and ("NOPERM" in str(reply) or "permission" in str(reply))
 
 
 def _asks_time(commands: Commands, clock: ServerClock) -> bool:

@@ -1,4 +1,4 @@
-"""A session's token: the secret that its client holds, of which the session's id is the hash."""
+"""A session's token: the secret that its client holds. The session's id is its hash."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _DIGITS = 43
 
 
 class Token:
-    """What a client holds for a session, and the store does not. `Token.parse` takes one that came from a client.
+    """The secret that a client holds for its session, and the store does not have. `Token.parse` reads a client's.
 
-    It shows itself nowhere but by `expose`. Two of them are compared by their ids: who measures the time of that learns
-    about a hash, from which no token comes."""
+    Only `expose` shows the token. Two tokens are compared by their ids: an attacker who measures the time of that
+    learns about a hash, which does not reveal the token."""
 
     __slots__ = ("_id", "_secret")
 
@@ -35,12 +35,12 @@ class Token:
 
     @classmethod
     def parse(cls, text: str) -> Token:
-        """Takes one that came from a client. `Invalid` where the text is none; it does not show the text."""
+        """Reads a token that came from a client. `Invalid` if the text is not one; the error does not show the text."""
         return cls(text)
 
     @classmethod
     def random(cls) -> Token:
-        """A new one."""
+        """A new random token."""
         return cls.of_seed(os.urandom(32))
 
     @classmethod
@@ -49,12 +49,12 @@ class Token:
         return cls(PREFIX + _text(seed))
 
     def expose(self) -> str:
-        """The token itself, for the client alone."""
+        """The token's text, for the client alone."""
         return self._secret
 
     @property
     def id(self) -> str:
-        """The id of its session: no secret."""
+        """The id of its session, which is no secret."""
         return self._id
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import redis
@@ -97,12 +98,13 @@ class Server:
 class Proxy:
     """Passes a server's traffic on, but loses replies when it is told to: it ends the connection instead."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, at: int = 0) -> None:
         self._port = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", at))
         self._open: list[socket.socket] = []
         self._pumps: list[threading.Thread] = []
-        self.url = f"redis://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.port = int(self._listener.getsockname()[1])
+        self.url = f"redis://127.0.0.1:{self.port}"
         #: How many replies to lose, and how many to pass on before.
         self.to_lose = self.to_pass = 0
         #: What happens between a request and the loss of its reply.
@@ -199,6 +201,13 @@ class Plainly:
         return lambda *args, **options: self._loop.run_until_complete(method(*args, **options))
 
 
+def hurried(store: Any, deadline_s: float) -> Any:
+    """A store whose calls have no more than so long, though it had all the time that it needed to start."""
+    own = store._store if isinstance(store, Plainly) else store
+    own._engine = replace(own._engine, deadline_s=deadline_s)
+    return store
+
+
 class PlainEvents:
     """The events of an AsyncStore, as those of a Store."""
 
@@ -233,7 +242,8 @@ class Connector:
         self._stores: list[Any] = []
 
     def __call__(self, url: str | None = None, **options: Any) -> Any:
-        options = {"namespace": self.namespace, **options}
+        # A busy machine is no failure.
+        options = {"namespace": self.namespace, "deadline": 20, **options}
         store: Any
         if self._loop:
             connected = self._loop.run_until_complete(AsyncStore.connect(url or self._url, **options))

@@ -199,7 +199,7 @@ def test_a_store_starts_and_reads_while_its_slot_moves(own_cluster: Cluster) -> 
         target = (source + 1) % 3
         own_cluster.begin_to_move(slot, source, target)
         own_cluster.move_keys(slot, source, target, 1)
-        with cloakroom.Store.connect(own_cluster.url, namespace="moving", deadline=0.5) as other:
+        with cloakroom.Store.connect(own_cluster.url, namespace="moving", deadline=2) as other:
             assert other.get(session.id) == session
             assert other.get("nobody") is None
             # A new key in a slot on its way is not made, and nothing of it is.

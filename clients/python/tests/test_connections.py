@@ -15,7 +15,7 @@ import redis
 import redis.asyncio
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from support import Connector, Proxy, Server
+from support import Connector, Proxy, Server, hurried
 
 import cloakroom_sessions as cloakroom
 from cloakroom_sessions import AsyncStore, Busy, NotExecuted, Store, async_servers, bundle, servers
@@ -73,7 +73,8 @@ def test_six_hundred_tasks_share_the_connections_that_a_store_may_have(own_serve
 
 
 def test_a_thread_that_gets_no_connection_in_time_is_told_so(own_server: Server) -> None:
-    with Store.connect(own_server.url, namespace="shop", max_connections=1, deadline=0.1, socket_timeout=30) as store:
+    with Store.connect(own_server.url, namespace="shop", max_connections=1, deadline=20, socket_timeout=30) as store:
+        hurried(store, 0.1)
         with paused(own_server):
             held = threading.Thread(target=store.get, args=("s",))
             held.start()
@@ -84,14 +85,15 @@ def test_a_thread_that_gets_no_connection_in_time_is_told_so(own_server: Server)
                 store.get("s")
             assert isinstance(busy.value, NotExecuted)
         held.join()
-        assert store.get("s") is None
+        assert hurried(store, 20).get("s") is None
 
 
 def test_a_task_that_gets_no_connection_in_time_is_told_so_and_nothing_piles_up(own_server: Server) -> None:
     async def run() -> None:
         async with await AsyncStore.connect(
-            own_server.url, namespace="shop", max_connections=2, deadline=0.2, max_waiting=50, socket_timeout=30
+            own_server.url, namespace="shop", max_connections=2, deadline=20, max_waiting=50, socket_timeout=30
         ) as store:
+            hurried(store, 0.2)
             gate: Any = store._servers.pool(SERVER)._gate
             with paused(own_server):
                 held = [asyncio.ensure_future(store.get("s")) for _ in range(2)]
@@ -107,7 +109,7 @@ def test_a_task_that_gets_no_connection_in_time_is_told_so_and_nothing_piles_up(
                 outcomes = await asyncio.gather(*waiting[25:], return_exceptions=True)
                 assert {type(outcome) for outcome in outcomes} == {Busy} and gate.waiting == 0
             assert await asyncio.gather(*held) == [None, None]
-            assert await store.get("s") is None and gate._free == 2
+            assert await hurried(store, 20).get("s") is None and gate._free == 2
 
     asyncio.run(run())
 
@@ -268,8 +270,9 @@ def replica_of(server: Server, *options: str) -> Server:
 def test_a_demoted_master_is_noticed_though_it_answers(connect: Connector, own_server: Server) -> None:
     """A replica that is behind would answer that there is no such session, or that there still is one."""
     master, other = own_server, Server()
-    store = connect(master.url, deadline=0.5)
+    store = connect(master.url)
     session = store.create(user="ann").session
+    hurried(store, 0.5)
     connect.age(store)
     master.client.replicaof("127.0.0.1", other.port)
     calls: list[Callable[[], object]] = [
@@ -284,7 +287,7 @@ def test_a_demoted_master_is_noticed_though_it_answers(connect: Connector, own_s
             call()
         assert "replica" in str(refused.value.__cause__ and refused.value.__cause__.__cause__)
     master.client.replicaof("no", "one")
-    assert store.get("nobody") is None
+    assert hurried(store, 20).get("nobody") is None
     other.stop()
 
 
@@ -324,8 +327,9 @@ def test_a_read_only_server_is_known_from_within_a_script() -> None:
 def test_a_write_that_a_demoted_master_refuses_ends_its_connection(connect: Connector, own_server: Server) -> None:
     """It says so from within a script. The next call over that connection would be answered by it as well."""
     other = Server()
-    store = connect(own_server.url, deadline=0.3, max_connections=1)
+    store = connect(own_server.url, max_connections=1)
     session = store.create(user="ann").session
+    hurried(store, 0.3)
     (connection,) = connect.of(store)._peers._known
     own_server.client.replicaof("127.0.0.1", other.port)
     with pytest.raises(NotExecuted):

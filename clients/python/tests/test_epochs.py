@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from cloakroom_sessions.call import Lost, Parcel
@@ -35,7 +36,7 @@ def map_of(epoch: int, owner: Address) -> list[Any]:
 def sent_to(cluster: Cluster, told: dict[Address, Any]) -> Address:
     """To whom a cluster sends a call, whose nodes tell such maps."""
     cluster._read_at = float("-inf")
-    deliveries = cluster.deliver([Parcel("{t:0}", [CALL])], 1.0)
+    deliveries = cluster.deliver([Parcel("{t:0}", [CALL], time.monotonic() + 1)])
     (errand,) = next(deliveries)
     while errand.commands != [CALL]:
         (errand,) = deliveries.send([told[errand.address]])

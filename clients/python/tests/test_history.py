@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from support import Clock, Connector, Proxy, Server
 import cloakroom_sessions as cloakroom
 from cloakroom_sessions import OperationId, Rules, Session, Store, Unbound, bundle
 from cloakroom_sessions.server_clock import ServerClock
+
+LOGINS: Any = json.loads((Path(__file__).parents[3] / "lua" / "logins.json").read_text())
 
 Change = Callable[[Any, Session], Any]
 
@@ -62,6 +66,12 @@ def before_one(proxy: Proxy, script: str, happens: Callable[[], object]) -> None
             happens()
 
     proxy.before = before
+
+
+@pytest.mark.parametrize("case", LOGINS["copies"])
+def test_the_copy_of_a_login_has_the_id_that_all_languages_compute(case: dict[str, Any]) -> None:
+    login = OperationId(bytes.fromhex(case["operation_id"]), bytes.fromhex(case["seed"]))
+    assert login.nth(case["version"]).stored.hex() == case["copy"]
 
 
 def four_changes(store: Store, id: str) -> None:

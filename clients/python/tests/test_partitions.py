@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from support import Clock, Connector, Proxy, Server, unless_left
+from support import Clock, Connector, Proxy, Server, hurried, unless_left
 
 import cloakroom_sessions as cloakroom
 from cloakroom_sessions import Ambiguous, Cursor, NodeIdentity, OperationId, Rules, bundle
@@ -283,7 +283,7 @@ def test_who_does_not_get_the_lease_everywhere_holds_it_nowhere(
 def test_a_login_across_partitions_takes_the_session_over_whole(
     connect: Connector, partitions: Partitions, clock: Clock
 ) -> None:
-    store = connect(clock=clock, partitions=16, rules=Rules(ttl=TTL_MS / 1000, max_lifetime=0.01 * TTL_MS))
+    store = connect(clock=clock, partitions=16, rules=Rules(ttl=TTL_MS / 1000, max_lifetime=10 * TTL_MS / 1000))
     for by_id in (False, True):
         old = visitor(store, partitions, connection=f"of-{by_id}", node="n")
         clock.now_ms += MINUTE_MS
@@ -337,7 +337,7 @@ def test_whatever_reply_of_a_login_is_the_last_nobody_has_the_data_twice(
     partitions = Partitions(through.namespace, 16)
     directly = through(own_server.url, clock=clock, partitions=16, rules=Rules(ttl=TTL_MS / 1000))
     old = visitor(directly, partitions, connection="c")
-    dying = through(clock=clock, rules=Rules(ttl=TTL_MS / 1000), deadline=0.3)
+    dying = hurried(through(clock=clock, rules=Rules(ttl=TTL_MS / 1000)), 0.3)
     operation, new_id = OperationId.random(), directly.new_id("ann")
     proxy.to_pass, proxy.to_lose = answered, 1_000_000
     try:

@@ -76,8 +76,8 @@ def walk(store: Any, shown: Shown, clock: Clock) -> None:
     clock.now_ms += 1000
     show(store.expired()), show(store.reap()), show(store.delete_user("ann"))
     show(NodeIdentity("n")), show(OperationId.random()), show(Incoming(TASK, 1, "west"))
-    bad = [{"a": object()}, {"a": float("nan")}, {"": SECRET}, {SECRET: "x" * 300_000}]
-    for attributes in bad[:3]:
+    bad: list[dict[str, Any]] = [{"a": object()}, {"a": float("nan")}, {"": SECRET}]
+    for attributes in bad:
         shown.refused(lambda attributes=attributes: store.create(attributes=attributes))  # type: ignore[misc]
     shown.refused(lambda: store.get(SECRET * 100))
     shown.refused(lambda: store.create(user=SECRET * 100))

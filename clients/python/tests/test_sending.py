@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import redis
-from support import Clock, Connector, Proxy, Server
+from support import Clock, Connector, Proxy, Server, hurried
 
 import cloakroom_sessions as cloakroom
 from cloakroom_sessions import OperationId, Rules, bundle, changing, link, starting
@@ -62,7 +62,8 @@ def test_one_too_many_is_refused_if_that_is_the_policy(connect: Connector) -> No
 def test_a_user_with_more_sessions_than_one_script_handles_is_brought_to_the_limit(connect: Connector) -> None:
     store = connect()
     made = {store.create(user="ann").session.id for _ in range(1201)}
-    created = connect(rules=Rules(sessions_per_user=3, on_limit="evict_oldest")).create(user="ann")
+    limited = connect(rules=Rules(sessions_per_user=3, on_limit="evict_oldest"))
+    created = limited.create(user="ann")
     assert {evicted.id for evicted in created.evicted} < made
     assert len(created.evicted) == 1199 and store.count(user="ann") == 3
 
@@ -77,7 +78,7 @@ def test_an_expired_session_in_the_way_is_reaped_and_handed_out(store: Any, cloc
 
 
 def test_a_call_that_others_are_always_faster_than_gives_up(connect: Connector) -> None:
-    steps = changing.delete(Engine(bundle.load(), Partitions("x", 1), Rules()), "s")
+    steps = changing.delete(Engine(bundle.load(), Partitions("x", 1), Rules(), deadline_s=60), "s")
     sent = next(steps)
     rounds = 1
     with pytest.raises(cloakroom.Contended):
@@ -146,7 +147,7 @@ def test_a_reap_whose_reply_was_lost_is_not_sent_again(through: Connector, proxy
 
 
 def test_a_server_that_is_away_is_no_missing_session(through: Connector, own_server: Server) -> None:
-    store = through()
+    store = hurried(through(), 0.3)
     own_server.stop()
     calls: list[Callable[[], Any]] = [lambda: store.get("s"), lambda: store.create(), lambda: store.delete("s")]
     for call in calls:
@@ -160,6 +161,7 @@ def test_a_call_that_may_have_happened_stays_ambiguous_while_its_server_is_away(
 ) -> None:
     store = through()
     session = store.create(user="ann").session
+    hurried(store, 0.3)
     own_server.stop()
     again = store.with_operation_id(cloakroom.OperationId.random().of_a_repeat())
     calls: list[Callable[[], Any]] = [
@@ -182,7 +184,7 @@ def test_a_call_that_may_have_happened_stays_ambiguous_while_its_server_is_away(
 
 
 def test_a_server_that_hangs_is_waited_for_until_the_deadline(through: Connector, own_server: Server) -> None:
-    store = through(deadline=0.2, socket_timeout=0.1)
+    store = hurried(through(socket_timeout=0.1), 0.2)
     own_server.client.execute_command("CLIENT", "PAUSE", 60_000, "ALL")
     with pytest.raises(cloakroom.Ambiguous):
         store.delete("s")

@@ -1,4 +1,4 @@
-"""What a service writes, as its type checker sees it and as it runs: each public name is used here."""
+"""What a service writes, as its type checker sees it and as it runs."""
 
 from __future__ import annotations
 

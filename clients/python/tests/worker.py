@@ -29,9 +29,9 @@ TTLS = [0.1, 60, 60]
 UNBOUND = {Unbound.DETACHED: "ok", Unbound.NOT_BOUND: "unchanged", Unbound.MISSING: "missing"}
 #: A busy machine is no failure.
 DEADLINE = 20.0
-#: What others' work may lead to.
 #: How many operations it makes at least.
 LEAST = 200
+#: What others' work may lead to.
 TOLERATED = (
     cloakroom.Missing,
     cloakroom.Conflict,

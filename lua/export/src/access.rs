@@ -1,11 +1,11 @@
-//! What a script does to each of its keys, by the line `Writes:` of its header: `record, expiry; rarely connection`.
+//! Reads which keys a script writes, from the line `Writes:` of its header: `record, expiry; rarely connection`.
 
 use crate::parameter::{Access, Group, Key};
 
-/// What stands in `Writes:` of a script that writes nothing.
+/// The line `Writes:` of a script that writes nothing.
 pub(crate) const NOTHING: &str = "nothing.";
 
-/// Sets what is written.
+/// Marks the written keys.
 pub(crate) fn set(writes: &str, keys: &mut [Key], mut group: Option<&mut Group>) -> Result<(), String> {
     if writes == NOTHING {
         return Ok(());
@@ -19,7 +19,7 @@ pub(crate) fn set(writes: &str, keys: &mut [Key], mut group: Option<&mut Group>)
     Ok(())
 }
 
-/// The key of a group that a name is of: `victim_record` is that of the name `record` of the group `victim`.
+/// The key of a group that a name means: `victim_record` is the key `record` of the group `victim`.
 fn member<'a>(name: &str, group: Option<&'a mut Group>) -> Option<&'a mut Key> {
     let group = group?;
     let own = name.strip_prefix(&group.name)?.strip_prefix('_')?;

@@ -1,4 +1,4 @@
-//! All that another language needs to run the scripts, as one JSON document.
+//! Everything that another language needs to run the scripts, as one JSON document.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::layout::{Layout, Lease, other_formats, record_format};
 use crate::script::Script;
 use crate::start::Start;
 
-/// The form of the bundle itself. A generator that knows another one does not go on.
+/// The form of the bundle itself. A generator that knows another form stops.
 const FORM: u32 = 1;
 
-/// What the bundle is valid by, beside it.
+/// The schema of the bundle, in the same directory.
 const SCHEMA: &str = "bundle.schema.json";
 
-/// Codes of errors that say that nothing was written: a server refuses a call as a whole with them, or the first write of a
-/// script and no later one.
+/// Codes of errors that prove that nothing was written: with them a server refuses the whole call, or only the first
+/// write of a script.
 const NOTHING_WRITTEN: [&str; 17] = [
     "ASK",
     "BUSY",
@@ -54,12 +54,12 @@ struct Bundle<'a> {
     accepts: &'a [u32],
     record_format: u64,
     record: Layout,
-    /// Those that another release wrote or will write, and that must be read as well.
+    /// Formats that another release wrote or will write, which clients must also read.
     other_records: Vec<OtherRecord>,
     lease: Lease,
     keys: BTreeMap<&'static str, NamedKey>,
     unnamed: &'static str,
-    /// What is sent in the place of the stream of a node whose name is empty.
+    /// The key that takes the place of the stream of a node whose name is empty.
     unnamed_events: &'static str,
     start: &'a Start,
     nothing_written: [&'static str; 17],
@@ -74,7 +74,7 @@ struct NamedKey {
     pattern: &'static str,
 }
 
-/// A record of another format than is written.
+/// A record of another format than the current one.
 #[derive(Debug, Serialize)]
 struct OtherRecord {
     record_format: u64,
@@ -86,28 +86,29 @@ struct Operation<'a> {
     summary: &'a str,
     keys: &'a [Key],
     arguments: &'a [Argument],
-    /// What the patterns of the keys name besides the arguments.
+    /// The names in the patterns of the keys that are not arguments.
     names: Vec<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<&'a Group>,
     replies: &'a [Reply],
     needs: Vec<Supply<'a>>,
-    /// What becomes of an id that was rotated away: `follow` it once, or take it for an `answer`.
+    /// What to do with a rotated id: `follow` it once, or return it as the `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     moved: Option<&'static str>,
-    /// Whether it may write. One that does not is run by EVALSHA_RO too, and so by a user who may not write.
+    /// Whether it may write. One that does not can also be run by EVALSHA_RO, and so by a user who may not
+    /// write.
     writes: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Events<'a>>,
     effect: &'static str,
     again: &'a str,
-    /// Those that it may run.
+    /// The commands that it may run.
     commands: BTreeSet<String>,
     sha1: String,
     source: &'a str,
 }
 
-/// What a call that asks for events passes behind all else: these keys, and how many events a stream keeps.
+/// What a call that asks for events passes last: these keys, and how many events a stream keeps.
 #[derive(Debug, Serialize)]
 struct Events<'a> {
     keys: Vec<Key>,
@@ -127,7 +128,7 @@ struct Supply<'a> {
     /// The arguments to set to the fields of their names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     set: Vec<&'a str>,
-    /// The group that the ids are to be.
+    /// The group of which the ids become members.
     #[serde(skip_serializing_if = "Option::is_none")]
     declare: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,18 +137,19 @@ struct Supply<'a> {
     note: &'a str,
 }
 
-/// What to run for some sessions before the call comes again. Their other arguments stand in their records.
+/// The operation to run for some sessions before the call is repeated. Their records have its other
+/// arguments.
 #[derive(Debug, Serialize)]
 struct Run<'a> {
     operation: &'a str,
     /// The field of the `need` that names them.
     ids: &'a str,
-    /// The arguments of that operation, and which of this call's they are.
+    /// The arguments of that operation, each with the argument of this call that it is.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     arguments: BTreeMap<&'a str, &'a str>,
 }
 
-/// The document, of the scripts in a directory.
+/// Makes the document from the scripts in a directory.
 pub(crate) fn export(
     lua: &Path,
     scripts: &[Script],
@@ -202,7 +204,8 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
     Ok((header.stem.as_str(), operation))
 }
 
-/// The stream of the partition, the expiry index, which lives as long, and the stream of each node whose index it declares.
+/// The stream of the partition, the expiry index, whose TTL the stream copies, and the stream of each node whose index
+/// the call declares.
 fn events(header: &Header) -> Option<Events<'_>> {
     let told = header.events.as_deref()?;
     let key = |name: &str, kind: &str, pattern: String| Key {
@@ -237,7 +240,7 @@ fn moved(header: &Header) -> Option<&'static str> {
     Some(if reply.note.starts_with("call again with it") { "follow" } else { "answer" })
 }
 
-/// As `src/redis/script.rs` has it: whether a call whose reply was lost may be sent again, and what it would answer.
+/// As in `src/redis/script.rs`: whether a call whose reply was lost can be retried, and what it would answer.
 pub fn effect(header: &Header) -> &'static str {
     match header.again.as_str() {
         "reads again." => "reads",
@@ -262,8 +265,8 @@ fn supply<'a>(header: &'a Header, need: &'a Need) -> Supply<'a> {
     }
 }
 
-/// What the note of a `need` says, if it has to run another operation: `run delete_user of <user> for these`. What it is
-/// run with has the name there that it has here, without `new_`.
+/// Reads the note of a `need` that runs another operation: `run delete_user of <user> for these`. Its argument has the
+/// same name there, without `new_`.
 fn run(need: &Need) -> Option<Run<'_>> {
     let (operation, _) = need.note.strip_prefix("run ")?.split_once(' ')?;
     let fields = need.rest.iter().flat_map(|repeat| &repeat.fields).chain(&need.fields);

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::minify::{Part, parts, pieces};
 
-/// How a script runs a command. What comes behind is the command's name.
+/// The ways in which a script runs a command. The command's name follows.
 const CALLS: [&str; 3] = ["redis.call(", "redis.pcall(", "typed_call("];
 
-/// The function of `lua/lib/permission.lua` that asks whether the user may run what is behind its call.
+/// The function of `lua/lib/permission.lua` that asks whether the user may run the commands after its call.
 const QUESTION: &str = "permission_ask";
 
-/// The two words that stand in it for that: as calls of `may`, and as names.
+/// The two placeholders in it for these commands: as calls of `may`, and as names.
 const MAY_REST: &str = "PERMISSION_MAY_REST";
 const REST: &str = "PERMISSION_REST";
 
@@ -21,7 +21,8 @@ pub fn commands(code: &str) -> Result<BTreeSet<String>, String> {
     calls.filter_map(name).collect()
 }
 
-/// The name that the arguments of a call begin with. `None`: they are handed on, and named where they come from.
+/// The command name at the start of a call's arguments. `None`: the call passes its arguments on, and its
+/// callers name the command.
 fn name(arguments: &str) -> Option<Result<String, String>> {
     if arguments.starts_with("...)") {
         return None;
@@ -34,7 +35,7 @@ fn name(arguments: &str) -> Option<Result<String, String>> {
     }))
 }
 
-/// A minified script with the question itself in the place of each call that asks it.
+/// A minified script in which the body of the question replaces each call of it.
 pub(crate) fn with_questions(code: &str) -> Result<String, String> {
     let parts = parts(code);
     let Some(question) = parts.iter().find(|part| part.name == Some(QUESTION)) else {
@@ -67,7 +68,7 @@ fn asked(body: &str, commands: &BTreeSet<String>) -> String {
     format!("do {} end", body.replace(MAY_REST, &may).replace(REST, &names))
 }
 
-/// The code that may run from a part of a script on: with the functions that it leads to, but for some.
+/// The code that may run from a part of a script on, with the functions that it calls, except some.
 fn behind_it(parts: &[Part<'_>], at: usize, but: &[&str]) -> String {
     let mut behind: String = parts[at..].iter().map(|part| part.code).collect();
     let is_asked_for = |name: &str| name != QUESTION && !but.contains(&name);

@@ -1,4 +1,4 @@
-//! Which contract the scripts are of, as `lua/contract.json` says it.
+//! The contract of the scripts, from `lua/contract.json`.
 
 use std::path::Path;
 
@@ -6,11 +6,11 @@ use serde::Deserialize;
 
 use crate::file::read;
 
-/// What the scripts take, answer and store, by a number.
+/// The number of what the scripts take, answer and store.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Contract {
     pub(crate) contract: u32,
-    /// The contracts that may be noted in a namespace in which a client starts, its own among them.
+    /// The recorded contracts with which a client starts, including its own.
     pub(crate) accepts: Vec<u32>,
 }
 

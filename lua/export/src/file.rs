@@ -1,4 +1,4 @@
-//! The files that are read and written.
+//! Reads and writes files.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ pub(crate) fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// A document as a file has it.
+/// A document as the text of a file.
 pub(crate) fn json<T: Serialize>(document: &T) -> Result<String, String> {
     serde_json::to_string_pretty(document).map(|json| json + "\n").map_err(|error| error.to_string())
 }

@@ -1,4 +1,5 @@
-//! A script's header, read: what a call passes, and what it answers. `lua/headers.md` has the grammar.
+//! Reads a script's header: what a call passes, and what the script answers. `lua/headers.md` has the
+//! grammar.
 
 pub use crate::field::Field;
 pub use crate::parameter::{Access, Argument, Group, Key};
@@ -18,7 +19,7 @@ pub struct Header {
     pub replies: Vec<Reply>,
     pub needs: Vec<Need>,
     pub writes: String,
-    /// Which events it tells, if it tells any.
+    /// The events that it writes, if any.
     pub events: Option<String>,
     pub again: String,
     pub uses: Vec<String>,
@@ -77,7 +78,7 @@ fn list(text: &str) -> Vec<String> {
     text.split(',').map(|item| item.trim().to_owned()).collect()
 }
 
-/// Lines with those that continue them.
+/// Joins lines with the lines that continue them.
 fn entries(text: &str, starts: &[&str]) -> Result<Vec<String>, String> {
     let mut entries: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {

@@ -1,4 +1,4 @@
-//! Which file of `lua/dist` a server knows by which name, for who takes the scripts as they are.
+//! The names at a server of the files in `lua/dist`, for clients that use the files directly.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Index<'a> {
 
 #[derive(Debug, Serialize)]
 struct Entry {
-    /// Its path, from the directory of the index on.
+    /// Its path, relative to the index.
     file: String,
     sha1: String,
 }

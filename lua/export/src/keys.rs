@@ -1,7 +1,7 @@
 //! The keys of a partition, and the names in their patterns.
 
-/// Every key of a partition: its name, type and pattern. Those that the scripts take are told by their headers; these are
-/// all that there are.
+/// Every key of a partition: its name, type and pattern. The headers have the keys that each script takes; these are
+/// all keys.
 pub const KEYS: [(&str, &str, &str); 13] = [
     ("session", "string", "{ns:p}:session:<id>"),
     ("user", "zset", "{ns:p}:user:<user>:sessions"),
@@ -18,22 +18,22 @@ pub const KEYS: [(&str, &str, &str); 13] = [
     ("node_events", "stream", "{ns:p}:node:<node>:events"),
 ];
 
-/// When the sessions of a partition expire.
+/// The expiry index of a partition.
 pub const EXPIRY: &str = "{ns:p}:expiry";
 
-/// The stream of all events of a partition. It stands in for the stream of a node whose name is empty.
+/// The stream of all events of a partition. It takes the place of the stream of a node whose name is empty.
 pub const EVENTS: &str = "{ns:p}:events";
 
-/// The stream of the node whose index has this pattern, if it is that of a node.
+/// The stream of the node whose index has this pattern, if it is a node's index.
 pub fn node_stream(pattern: &str) -> Option<String> {
     let node = pattern.strip_prefix("{ns:p}:node:")?.strip_suffix(":sessions")?;
     Some(format!("{{ns:p}}:node:{node}:events"))
 }
 
-/// What is sent in the place of a key whose name is empty: the record of the session that it would be a key of.
+/// The key that takes the place of a key whose name is empty: the record of its session.
 pub const UNNAMED: &str = KEYS[0].2;
 
-/// The names in the patterns of keys: `<id>`, or `<holder_id|id>`, which is the first that is not empty.
+/// The names in a key's pattern: `<id>`, or `<holder_id|id>`, which means the first that is not empty.
 pub fn names(pattern: &str) -> impl Iterator<Item = &str> {
     let holes = pattern.split('<').skip(1).filter_map(|rest| rest.split('>').next());
     holes.flat_map(|hole| hole.split('|'))

@@ -4,23 +4,23 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// What a record looks like.
+/// The layout of a record.
 #[derive(Debug, Serialize)]
 pub(crate) struct Layout {
     byte_order: &'static str,
     header: Vec<Field>,
     header_bytes: usize,
-    /// How much of a record to read for all of it but a session's entries.
+    /// How many bytes of a record hold everything except a session's entries.
     head_bytes: u64,
     /// Behind the header, each as long as its `_size` says.
     texts: [&'static str; 4],
     kinds: BTreeMap<String, u64>,
     statuses: BTreeMap<String, u64>,
-    /// What the body is, by kind.
+    /// The content of the body, by kind.
     body: BTreeMap<&'static str, &'static str>,
-    /// What the body of a record of the status `migrating` begins with, whatever its kind.
+    /// The block that begins the body of a record with the status `migrating`, whatever its kind.
     freeze: Freeze,
-    /// How long the task is that the body of a departed record begins with.
+    /// The length of the task at the beginning of a departed record's body.
     departed_task_bytes: u64,
     entry: Entry,
 }
@@ -35,7 +35,7 @@ struct Freeze {
     directions: BTreeMap<&'static str, u64>,
 }
 
-/// What a node's lease looks like.
+/// The layout of a node's lease.
 #[derive(Debug, Serialize)]
 pub(crate) struct Lease {
     header: Vec<Field>,
@@ -71,8 +71,8 @@ struct Entry {
 }
 
 impl Layout {
-    /// `record` and `entries` are the sources of those fragments; `header` is the constant that says how the header is
-    /// packed.
+    /// `record` and `entries` are the sources of those fragments; `header` is the constant with the format of the
+    /// header.
     pub(crate) fn read(record: &str, entries: &str, header: &str) -> Result<Self, String> {
         let header = fields(&constant(record, header)?, &unpacked(record, header)?)?;
         let entry = fields(&constant(entries, "ENTRY_HEADER")?, &unpacked(entries, "ENTRY_HEADER")?)?;
@@ -126,13 +126,13 @@ pub(crate) fn record_format(record: &str) -> Result<u64, String> {
     constant(record, "RECORD_FORMAT")?.parse().map_err(|_| "RECORD_FORMAT is no number".to_owned())
 }
 
-/// The other formats of a record that are read, by the names of the constants that say how their headers are packed.
+/// The other formats of a record that are read, by the names of the constants of their header formats.
 pub(crate) fn other_formats(record: &str) -> impl Iterator<Item = u64> + '_ {
     let format = |line: &str| line.strip_prefix("local RECORD_")?.split_once("_HEADER = ")?.0.parse().ok();
     record.lines().filter_map(format)
 }
 
-/// What a fragment assigns to a name, also where it assigns several at once.
+/// The value that a fragment assigns to a name, also in an assignment of several.
 fn constant(source: &str, name: &str) -> Result<String, String> {
     for line in source.lines().filter_map(|line| line.strip_prefix("local ")) {
         let Some((names, values)) = line.split_once(" = ") else { continue };
@@ -155,7 +155,7 @@ fn unpacked(source: &str, format: &str) -> Result<Vec<String>, String> {
     Ok(names.split(',').map(|name| name.trim().to_owned()).collect())
 }
 
-/// The fields of a format of Lua's `struct`: `B` is a byte, `I8` an integer of eight, `c32` so many bytes.
+/// The fields of a format of Lua's `struct`: `B` is a byte, `I8` an integer of eight bytes, `c32` 32 bytes.
 fn fields(format: &str, names: &[String]) -> Result<Vec<Field>, String> {
     let codes = format.strip_prefix('>').ok_or("a format that is not big-endian")?;
     let starts: Vec<usize> = codes.match_indices(char::is_alphabetic).map(|(at, _)| at).collect();

@@ -1,7 +1,8 @@
-//! Makes what is sent to a server out of the scripts in `lua/`.
+//! Makes the scripts that servers load from the sources in `lua/`.
 //!
-//! `cargo run -p cloakroom-export` writes `lua/dist/<stem>.lua`, which the crate embeds, `lua/dist/index.json`, which tells
-//! their names at a server, and `lua/bundle.json`, which clients in other languages load. All have the same bytes for a script, because a server knows a script by its SHA-1.
+//! `cargo run -p cloakroom-export` writes `lua/dist/<stem>.lua`, which the crate embeds, `lua/dist/index.json`, which
+//! has their names at a server, and `lua/bundle.json`, which clients in other languages load. All have the same bytes
+//! for a script, because a server knows a script by its SHA-1.
 
 #![allow(missing_docs)] // a development tool: only its own binary and the tests of the crate use it
 

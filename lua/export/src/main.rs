@@ -1,5 +1,5 @@
-//! Writes `lua/dist` and `lua/bundle.json`: `cargo run -p cloakroom-export`. With a directory behind it, the same there, of
-//! the scripts in that.
+//! Writes `lua/dist` and `lua/bundle.json`: `cargo run -p cloakroom-export`. With a directory as argument, it reads the
+//! scripts there and writes there.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

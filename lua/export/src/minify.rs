@@ -1,14 +1,14 @@
-//! A script as it is sent: without comments, without what it does not use, and with its constants in their places.
+//! Minifies a script: removes comments and unused code, and puts constants in their places.
 //!
-//! A server makes every local function of a script anew at each call, and each variable of the outside that one uses is
-//! an allocation more. So what fragments bring along and a script has no use for would cost a third of its time.
+//! A server creates every local function of a script again at each call, and each outer variable that a function uses
+//! is one more allocation. So unused code of fragments would cost a third of a script's time.
 //!
-//! It is done here, when the scripts are exported, so no client does it at run time, and all clients send the same bytes.
+//! The export does this, so no client does it at run time, and all clients send the same bytes.
 
 use std::collections::BTreeMap;
 
-/// Lua that does the same as the source, still a statement a line. It knows of strings in quotes, and of block comments
-/// that have their lines to themselves; of long strings there are none in the scripts.
+/// Lua that does the same as the source, still one statement per line. It knows strings in quotes, and block comments
+/// on lines of their own; the scripts have no long strings.
 pub(crate) fn minify(source: &str) -> String {
     used(&folded(&statements(source)))
 }
@@ -74,8 +74,8 @@ fn string_end(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// With the values of constants (`local NAME = 1`, `local ONE, TWO = 1, 'two'`, outside of functions) in the place of
-/// their names, which may stand in front of them: an ordinary form does, and its fragments behind it.
+/// Replaces the names of constants (`local NAME = 1`, `local ONE, TWO = 1, 'two'`, outside of functions) by their
+/// values. A name may come before its constant: an ordinary form comes before its fragments.
 fn folded(code: &str) -> String {
     let values: BTreeMap<_, _> = code.lines().filter_map(constants).flatten().collect();
     let mut folded = String::with_capacity(code.len());
@@ -98,7 +98,7 @@ fn constants(line: &str) -> Option<Vec<(&str, &str)>> {
     (same && names.clone().all(is_name) && values.clone().all(is_value)).then(|| names.zip(values).collect())
 }
 
-/// Without the local functions and variables of fragments that nothing uses.
+/// Removes unused local functions and variables of fragments.
 fn used(code: &str) -> String {
     let mut parts = parts(code);
     loop {
@@ -117,7 +117,7 @@ fn used(code: &str) -> String {
 pub(crate) struct Part<'a> {
     /// What it defines.
     pub(crate) name: Option<&'a str>,
-    /// How often it names that itself.
+    /// How often it uses that name itself.
     own_uses: usize,
     pub(crate) code: &'a str,
 }

@@ -1,4 +1,4 @@
-//! The lines KEYS and ARGV of a header: what a call passes.
+//! Reads the lines KEYS and ARGV of a header: what a call passes.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -32,9 +32,9 @@ pub struct Argument {
     pub name: String,
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// What it is for. The header as a whole tells that.
+    /// What it is for; it follows from the whole header.
     pub role: &'static str,
-    /// How many, of an argument that has just so many.
+    /// The number of bytes, if it is fixed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub struct Group {
     pub note: String,
 }
 
-/// All that a call passes.
+/// Everything that a call passes.
 pub(crate) struct Parameters {
     pub(crate) keys: Vec<Key>,
     pub(crate) arguments: Vec<Argument>,
@@ -79,7 +79,7 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    /// Of lines of a header, each with those that continue it.
+    /// Parses lines of a header, each joined with its continuation.
     pub(crate) fn parse(lines: &[String]) -> Result<Self, String> {
         let (keys, key_group) = numbered("KEYS[", lines)?;
         let (arguments, argument_group) = numbered("ARGV[", lines)?;
@@ -216,14 +216,14 @@ fn group(keys: Option<String>, arguments: Option<String>) -> Result<Option<Group
     }))
 }
 
-/// What stands in parentheses behind its name is as behind that of any argument.
+/// The text in parentheses behind its name has the form of any argument.
 fn member_argument(item: &str) -> Result<Argument, String> {
     let told = item.split_once(" (").and_then(|(name, told)| Some((name, told.strip_suffix(')')?)));
     let (name, told) = told.ok_or_else(|| format!("a name alone: {item}"))?;
     argument(&format!("{name} {told}"))
 }
 
-/// Splits at the commas that are in no parentheses.
+/// Splits at the commas outside of parentheses.
 pub(crate) fn split_items(text: &str) -> Vec<String> {
     let mut depth = 0;
     let items = text.split(|character| {

@@ -1,4 +1,4 @@
-//! The lines behind `Replies` of a header: what a script answers.
+//! Reads the lines behind `Replies` of a header: what a script answers.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ pub struct Reply {
     /// Behind the fields, if the call asked for them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub optional: Vec<Field>,
-    /// Behind those, what repeats.
+    /// The repeating fields behind those.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rest: Vec<Repeat>,
     #[serde(skip_serializing_if = "String::is_empty")]

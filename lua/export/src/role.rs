@@ -1,9 +1,9 @@
-//! What an argument is for, by its name: a client that knows the roles fills in most of them by itself.
+//! The role of an argument, by its name: a client that knows the roles fills in most arguments by itself.
 
 use crate::parameter::{Argument, Group};
 use crate::reply::Need;
 
-/// The role of each name that has the same in every operation.
+/// The roles of names that are the same in every operation.
 const BY_NAME: [(&str, &[&str]); 10] = [
     ("clock", &["now_ms"]),
     ("operation", &["op_id"]),
@@ -52,7 +52,7 @@ const BY_NAME: [(&str, &[&str]); 10] = [
     ("migration", &["task", "place", "hand_over", "direction"]),
 ];
 
-/// What a caller asks for, and nothing else has.
+/// The names of a caller's own input.
 const INPUT: [&str; 19] = [
     "want",
     "what",

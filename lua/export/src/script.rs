@@ -1,4 +1,4 @@
-//! The scripts in a directory, read.
+//! Reads the scripts in a directory.
 
 use std::fs;
 use std::path::Path;
@@ -13,9 +13,10 @@ use crate::shape::with_shape;
 #[derive(Debug)]
 pub struct Script {
     pub header: Header,
-    /// What a server is to load: the fragments in the order of the header, then the script itself, minified.
+    /// The text that a server loads: the fragments in the order of the header, then the script itself,
+    /// minified.
     pub source: String,
-    /// The same without the form that is for what is ordinary: a test sees that both do the same.
+    /// The same without the ordinary form: a test checks that both do the same.
     pub general: String,
 }
 
@@ -54,11 +55,11 @@ impl Script {
     }
 }
 
-/// The line from which on a script does what is ordinary, by itself and without the fragments, but for their constants.
+/// The line at which the ordinary form of a script begins. It uses no fragments except their constants.
 const ORDINARILY: &str = "\n-- Ordinarily:";
 
-/// The line from which on it does anything else. The fragments are put in here, so that their functions are made only
-/// then: of the functions of its fragments each costs a script as much as a comparison, and there are dozens.
+/// The line at which the general form begins. The export puts the fragments here, so that a script creates their
+/// functions only then: each of these dozens of functions costs as much as a comparison.
 const OTHERWISE: &str = "\n-- Otherwise:";
 
 /// Whether code names a function of a fragment.
@@ -67,7 +68,7 @@ fn is_used(fragment: &str, code: &str) -> bool {
     parts(fragment).iter().filter_map(|part| part.name).any(|name| words.contains(&name))
 }
 
-/// What is in front of the ordinary form, that form, and the rest. A script without one is all rest.
+/// The part before the ordinary form, that form, and the rest. A script without one is all rest.
 fn in_three(own: &str) -> [&str; 3] {
     let parted = own.find(ORDINARILY).zip(own.find(OTHERWISE));
     let (ordinarily, otherwise) = parted.unwrap_or_default();

@@ -1,7 +1,7 @@
-//! How many keys and arguments a call of a script passes, which the script checks first: by the numbers of its header.
+//! The check with which each script begins: that a call passes as many keys and arguments as its header says.
 //!
-//! A few functions of the fragments stand for code that returns from the script itself and defines what the script uses
-//! afterwards. Their bodies are put in the place of their calls.
+//! A few functions of the fragments are code that returns from the script itself and defines locals of the script.
+//! Their bodies replace their calls.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::header::Header;
 use crate::keys::{names, node_stream};
 use crate::minify::pieces;
 
-/// The functions that are put in the place of their calls, and the fragments that they stand in.
+/// The functions whose bodies replace their calls, with their fragments.
 const SHAPES: [(&str, &str); 4] = [
     ("call", "call_alone"),
     ("call", "call_members"),
@@ -18,7 +18,7 @@ const SHAPES: [(&str, &str); 4] = [
     ("event", "event_call_members"),
 ];
 
-/// A script with the check in the place of the line that calls for it, and the numbers of its header in that of their names.
+/// A script with the check in the place of its call, and the numbers of its header in the place of their names.
 pub(crate) fn with_shape(lua: &Path, header: &Header, own: &str) -> Result<String, String> {
     let mut code = String::with_capacity(own.len());
     for line in own.lines() {
@@ -49,7 +49,7 @@ fn shape_called(line: &str) -> Option<(&'static str, &'static str)> {
     SHAPES.into_iter().find(|(_, shape)| *shape == name)
 }
 
-/// The lines of a function but its first and its last.
+/// The lines of a function except its first and its last.
 fn body(fragment: &str, name: &str) -> Result<String, String> {
     let begin = format!("\nlocal function {name}()\n");
     let (_, rest) = fragment.split_once(&begin).ok_or_else(|| format!("no function {name}"))?;
@@ -59,7 +59,8 @@ fn body(fragment: &str, name: &str) -> Result<String, String> {
 
 fn numbers(header: &Header) -> Vec<(&'static str, String)> {
     let streams = header.keys.iter().filter(|key| node_stream(&key.pattern).is_some());
-    // That of the node of another session, which loses something by the call, keeps nobody from the call.
+    // The stream of another session's node, which only loses something by the call, must not prevent the
+    // call.
     let is_own = |pattern: &str| names(pattern).all(|name| name != "holder_node");
     let own_streams = streams.clone().filter(|key| is_own(&key.pattern)).count();
     let mut numbers = vec![
@@ -82,7 +83,7 @@ fn numbers(header: &Header) -> Vec<(&'static str, String)> {
     numbers
 }
 
-/// How many keys and arguments a call passes that asks for no events, in words.
+/// How many keys and arguments a call without events passes, in words.
 fn counts(header: &Header) -> String {
     let (keys, arguments) = (header.keys.len(), header.arguments.len());
     let Some(group) = &header.group else { return format!("{keys} KEYS and {arguments} ARGV") };

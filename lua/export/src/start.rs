@@ -1,4 +1,4 @@
-//! What a store proves when it starts: that its user may run all that the scripts run.
+//! The proof at a store's start that its user may run all commands of the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ pub(crate) const SCRIPT: &str = "forbidden.lua";
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Start {
-    /// KEYS of the script: one of each kind, of which nothing is stored where a name is left out.
+    /// KEYS of the script: one of each kind. Nothing is stored under those with a missing name.
     keys: Vec<String>,
-    /// ARGV of the script: what all operations run.
+    /// ARGV of the script: the commands of all operations.
     commands: BTreeSet<String>,
     pub(crate) sha1: String,
     source: String,

@@ -61,8 +61,8 @@ class Bundle:
             return Call(stem, {}, [], [f"{stem} has {len(sent)} arguments"])
         arguments = self._named(operation["arguments"], sent[:count])
         members = [self._named(group["arguments"], sent[at : at + each]) for at in range(count, len(sent), each or 1)]
-        patterns = [(_pattern(key), arguments) for key in operation["keys"]]
-        patterns += [(_pattern(key), member) for member in members for key in group["keys"]]
+        patterns = [(key["pattern"], arguments) for key in operation["keys"]]
+        patterns += [(key["pattern"], member) for member in members for key in group["keys"]]
         if len(patterns) != len(keys):
             return Call(stem, arguments, members, [f"{stem} declares {len(keys)} keys, not {len(patterns)}"])
         wrong = []
@@ -87,10 +87,6 @@ class Bundle:
         is_named = all(_first(names, values) for names in _NAMES.findall(pattern))
         chosen = pattern if is_named else self._unnamed
         return _NAMES.sub(lambda match: _first(match[1], values), chosen.replace("{ns:p}", TAG))
-
-
-def _pattern(key: Any) -> str:
-    return key if isinstance(key, str) else str(key["pattern"])
 
 
 def _first(names: str, values: dict[str, Any]) -> str:

@@ -67,7 +67,7 @@ class Exchange:
         if name in self._held.commands:
             key = arguments[0].decode(errors="replace") if arguments else ""
             if self._rounds and self._rounds[0].is_of_command(name, key.replace(TAG, "{ns:p}")):
-                return self._play(self._rounds.pop(0), None)
+                return self._play(self._rounds.pop(0))
             try:
                 return self._held.commands[name](*arguments)
             except Failure as failure:
@@ -96,7 +96,7 @@ class Exchange:
         self._check_identity(call, chosen)
         if self._redis and chosen.executed is not None:
             self._compare(call, chosen, keys, sent)
-        return self._play(chosen, call)
+        return self._play(chosen)
 
     def _next(self, call: Call) -> Round | Failure:
         while self._rounds:
@@ -150,7 +150,7 @@ class Exchange:
         header = self._bundle.layout.header
         return [part if isinstance(part, int) else header(part) or part.decode(errors="replace") for part in reply]
 
-    def _play(self, played: Round, call: Call | None) -> Any:
+    def _play(self, played: Round) -> Any:
         self._put(played.then)
         if played.forgets_scripts:
             self._loaded.clear()

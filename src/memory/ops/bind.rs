@@ -1,4 +1,4 @@
-//! bind: a connection, and the node that holds it, for a live session.
+//! bind: gives a live session a connection, and the node that holds it.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
@@ -43,7 +43,7 @@ fn attempt(
 ) -> Result<Answer, Halt> {
     let frozen = || Halt::Refused(Refusal::Frozen);
     if let Some((version, _)) = call.noted(locked, id)? {
-        // What it had before is forgotten.
+        // The store no longer knows what it had before.
         let (connection, node) = (SharedName::new(""), SharedName::new(""));
         return Ok(Answer { version, connection, node, holder: None, changed: true });
     }

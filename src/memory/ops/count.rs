@@ -19,7 +19,7 @@ pub(crate) fn run(call: &Call<'_>, of: &Selector) -> Result<u64> {
     }
 }
 
-/// How many of a span are live, and where the next one begins.
+/// How many sessions of a span are live, and where the next span begins.
 fn span(
     call: Call<'_>,
     of: &Selector,

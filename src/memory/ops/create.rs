@@ -1,4 +1,4 @@
-//! create: a session with all its index entries, or nothing.
+//! create: makes a session with all its index entries, or nothing.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
@@ -33,7 +33,7 @@ struct Made {
     version: u64,
     times: Times,
     evicted: Vec<Removed>,
-    /// An expired session that made way, for the store was full.
+    /// An expired session that was replaced because the store was full.
     way_of: Option<Session>,
 }
 
@@ -56,7 +56,7 @@ fn attempt(
     let expired = expired.or(expired_holder(call, locked, id, &validated.index_fields.connection)?);
     fence(call, locked, &validated.index_fields.node)?;
     let victims = limit::admit(call, locked, &validated.index_fields.user)?;
-    // What is reaped is reported with the session that was made: a create that is refused reaps nothing.
+    // Reaped sessions are reported with the new session: a refused create reaps nothing.
     if let Some(expired) = expired {
         return Err(Halt::Reap(expired));
     }
@@ -71,7 +71,7 @@ fn attempt(
     Ok(Made { version: 1, times, evicted, way_of })
 }
 
-/// The expired session that has the id, if there is one. What else has it is a reason to refuse.
+/// The expired session that has the id, if there is one. Anything else under the id is a reason to refuse.
 fn expired(call: &Call<'_>, locked: &LockedShards<'_>, id: &SessionId) -> Result<Option<SessionId>, Halt> {
     let Some(record) = locked.record(id, call.now) else {
         return Ok(None);
@@ -103,7 +103,7 @@ fn expired_holder(
     }
 }
 
-/// The record of the session as it is made at a time.
+/// The record of the session if it is made at a given time.
 fn record(call: &Call<'_>, validated: &ValidatedSession, now: u64) -> Record {
     let mut record = Record {
         kind: Kind::Live,

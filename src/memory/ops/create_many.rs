@@ -1,4 +1,4 @@
-//! create_many: many sessions at one instant, one after the other. Nobody waits for a server here, so each is a create of
+//! create_many: makes many sessions at one instant, one after the other. No server is involved, so each is a create of
 //! its own.
 
 use crate::memory::call::Call;

@@ -1,4 +1,4 @@
-//! delete: a live session gone with every index entry.
+//! delete: removes a live session with every index entry.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
@@ -25,11 +25,11 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Re
     if let Some(record) = locked.record(id, call.now)
         && let Kind::Deleted(led_to) = &record.kind
     {
-        // What it had is told the first time.
+        // Only the first call returns what the session had.
         if record.version_of(call.operation).is_some() {
             return Ok(Removed::of(id.clone(), &IndexFields::default()));
         }
-        // A logout that comes with the id from before the login is a logout all the same.
+        // A logout under the id from before the login counts too.
         if let Some(to) = led_to {
             return Err(Halt::Rotated(to.clone()));
         }
@@ -40,7 +40,7 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, id: &SessionId) -> Re
     Ok(removal::remove_one(call, locked, id.clone(), Ending::Deleted))
 }
 
-/// A session at a version that goes on under another id: nothing leads there but a logout.
+/// Gives up a session at a version, because it goes on under another id. Only a logout then follows it.
 pub(crate) fn leave(call: Call<'_>, session: &dyn SessionRef, leaving: &Leaving) -> Result<()> {
     let (id, hint) = (session.id(), session.hint().index_fields());
     let mut call = call.reaching([id.as_str(), &hint.user, &hint.connection, &hint.node]);

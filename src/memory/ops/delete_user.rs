@@ -1,4 +1,4 @@
-//! delete_user: all sessions of a user, or all but one, in bounded batches.
+//! delete_user: deletes all sessions of a user, or all except one, in bounded batches.
 
 use crate::memory::call::Call;
 use crate::memory::ops::get;
@@ -6,7 +6,7 @@ use crate::model::{Result, SESSIONS_PER_SCRIPT, Selector, SessionId, UserDeleted
 
 pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted> {
     require_name("user id", user)?;
-    // The one to keep, under the id it was named by and the one that it was rotated to.
+    // The session to keep: the id that the caller named, and the one that it was rotated to.
     let renamed = keep.and_then(|keep| get::find(call, keep, |id, _| id.clone()).ok().flatten());
     let kept: Vec<&SessionId> = keep.into_iter().chain(&renamed).collect();
     let mut done = UserDeleted::default();
@@ -20,8 +20,8 @@ pub(crate) fn run(call: &Call<'_>, user: &str, keep: Option<&SessionId>) -> Resu
     }
 }
 
-/// A batch of those that there were when the call began, none made later than the newest of them: what is created meanwhile
-/// survives, so that it comes to an end.
+/// A batch of the sessions that existed when the call began, none newer than the newest of those. Sessions that are
+/// created meanwhile survive, so that the call ends.
 fn batch(
     call: &Call<'_>,
     user: &str,

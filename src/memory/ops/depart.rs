@@ -1,4 +1,4 @@
-//! depart: a frozen session is let go of, for its copy is at the other place.
+//! depart: removes a frozen session whose copy is at the other place.
 
 use crate::memory::call::{Call, was_there};
 use crate::memory::halt::Halt;

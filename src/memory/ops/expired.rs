@@ -1,4 +1,4 @@
-//! expired: the sessions that expired before a time.
+//! expired: lists the sessions that expired before a time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,7 +15,8 @@ pub(crate) fn run(call: Call<'_>, before: Option<u64>, skip: usize, limit: usize
         .settle(|_, locked| Ok(oldest(locked, before).skip(skip).take(limit).map(page).collect()))
 }
 
-/// What expired up to a time, oldest first: each shard has its own in order, so the next is the first of one of them.
+/// The sessions that expired up to a time, oldest first. Each shard has its own in order, so the next is the first of
+/// one of the shards.
 pub(crate) fn oldest<'l>(
     locked: &'l LockedShards<'_>,
     before: u64,

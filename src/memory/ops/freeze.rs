@@ -1,4 +1,4 @@
-//! freeze: a live session that goes over to another store is read and deleted, and not changed.
+//! freeze: lets callers read and delete a live session, but not change it, while it moves to another store.
 
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
@@ -38,7 +38,7 @@ fn attempt(
     if is_frozen && !record.is_frozen_by(freeze.task, Direction::Outgoing) {
         return Err(Halt::Refused(Refusal::Frozen));
     }
-    // As it was before, which is as it is once the freeze is over.
+    // As it was before the freeze, and will be after it.
     let (copy, changes) = (record.copy(id, u64::MAX), record.changes.ids);
     let record = locked.edit(id, |record| {
         if !is_frozen {

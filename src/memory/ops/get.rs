@@ -1,4 +1,4 @@
-//! get: one live session, by its id or by its connection.
+//! get: reads one live session, by its id or by its connection.
 
 use crate::memory::call::Call;
 use crate::memory::record::{Kind, Record, SessionCopy};
@@ -8,8 +8,8 @@ pub(crate) fn run(call: &Call<'_>, id: &SessionId) -> Result<Option<Session>> {
     Ok(find(call, id, |id, record| record.copy(id, call.now))?.map(SessionCopy::read))
 }
 
-/// What the live session with an id says, or the one with the id that it was rotated to. An id that was rotated away twice
-/// leads nowhere.
+/// Looks at the live session under an id, or under the id that it was rotated to. An id that was rotated twice leads
+/// nowhere.
 pub(crate) fn find<T>(
     call: &Call<'_>,
     id: &SessionId,
@@ -41,12 +41,12 @@ pub(crate) fn find<T>(
 enum Found<T> {
     Live(T),
     Moved(SessionId),
-    /// By a login, for an id that is not told.
+    /// A login gave it an id that is not revealed.
     Left,
     Departed(String),
 }
 
-/// Where an id leads, logins included, whether or not there is a live session.
+/// Where an id leads, also through logins, whether or not there is a live session.
 pub(crate) fn led_to(call: &Call<'_>, id: &SessionId) -> SessionId {
     let mut id = id.clone();
     loop {
@@ -75,7 +75,7 @@ pub(crate) fn by_connection(call: Call<'_>, connection: &str) -> Result<Option<S
     Ok(found.map(SessionCopy::read))
 }
 
-/// The same for whoever asks about it: an expired session is told too.
+/// The same for support staff: it reports an expired session too.
 pub(crate) fn explain(call: &Call<'_>, id: &SessionId) -> Explanation {
     let found = call.memory.shards.read(id, |record| match &record.kind {
         Kind::Live if record.expires_at > call.now => Explanation::Live,

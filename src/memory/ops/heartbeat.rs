@@ -1,4 +1,4 @@
-//! heartbeat: a node's lease, registered, renewed and released.
+//! heartbeat: registers, renews or releases a node's lease.
 
 use crate::memory::call::Call;
 use crate::memory::lease::Lease;
@@ -7,7 +7,7 @@ use crate::model::{Heartbeat, HeartbeatReply, NodeIdentity, Result, Want, ms};
 
 pub(crate) fn run(call: Call<'_>, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
     beat.check()?;
-    // All of it, for the nodes that were listed for long enough.
+    // It locks everything, to forget the nodes that were listed for long enough.
     call.reaching_all().settle(|call, locked| Ok(attempt(call.now, locked, identity, beat)))
 }
 

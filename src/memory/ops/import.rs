@@ -1,4 +1,4 @@
-//! import: a session of another store brought in as it was exported there.
+//! import: stores a session as another store exported it.
 
 use std::cmp::Ordering;
 
@@ -34,7 +34,8 @@ fn freeze(coming: &Incoming, status: Status) -> Freeze {
     Freeze { task: *task, until: *until_ms, span: 0, status, direction, place, node }
 }
 
-/// Whether an earlier import by the same task is here, of an earlier freeze, of the same or of a later one.
+/// Whether an earlier import by the same task is here, and whether it is of an earlier, the same or a later
+/// freeze.
 fn again(old: &Record, new: &Record) -> Option<Ordering> {
     let (old, new) = (old.freeze.as_ref()?, new.freeze.as_ref()?);
     let is_same = old.direction == Direction::Incoming && old.task == new.task;
@@ -83,7 +84,7 @@ fn attempt(
     if old.is_some_and(|old| old.version_of(call.operation).is_some()) {
         return Ok(true);
     }
-    // A copy that was deleted here stays so: its migration goes on, and ends with nothing.
+    // A copy that was deleted here stays deleted: its migration goes on, and ends with nothing.
     let again = old.and_then(|old| again(old, &new));
     if again == Some(Ordering::Equal) {
         return Ok(true);
@@ -95,7 +96,7 @@ fn attempt(
     if new.expires_at <= call.now {
         return Err(missing());
     }
-    // It was here before and comes back: what says where it went is needed by nobody.
+    // It was here before and comes back: the note of where it went is no longer needed.
     if new.freeze.is_some() {
         old = old.filter(|old| !matches!(&old.kind, Kind::Departed(departure) if departure.task.is_none()));
     }
@@ -132,7 +133,7 @@ fn attempt(
     if !connection.is_empty() && !has_it && locked.holder(connection, id, call.now)?.is_some() {
         return Err(Halt::Refused(Refusal::Taken));
     }
-    // An import that is refused reaps nothing.
+    // A refused import reaps nothing.
     if !replaced && old.is_some() {
         return Err(Halt::Reap(id.clone()));
     }
@@ -161,7 +162,7 @@ fn attempt(
     Ok(true)
 }
 
-/// Whether the live session in the place of an imported one is the same; if not, it may be replaced, or the import is
+/// Whether the live session in the place of an imported one is the same. If not, it is replaced or the import is
 /// refused.
 fn is_here(old: &Record, new: &Record, replaces: Replaces, now: u64) -> Result<bool, Halt> {
     if old.is_frozen(now) {
@@ -181,7 +182,7 @@ fn is_here(old: &Record, new: &Record, replaces: Replaces, now: u64) -> Result<b
     Ok(false)
 }
 
-/// Whether two records are of the same version of a session, but for the times that a refresh moves.
+/// Whether two records are of the same version of a session, apart from the times that a refresh moves.
 fn is_same(old: &Record, new: &Record) -> bool {
     let numbers = |it: &Record| (it.version, it.created_at, it.ttl, it.deadline);
     numbers(old) == numbers(new)

@@ -1,4 +1,4 @@
-//! list: a page of a user's or node's live sessions, oldest first.
+//! list: reads a page of a user's or node's live sessions, oldest first.
 
 use crate::memory::call::Call;
 use crate::memory::record::SessionCopy;

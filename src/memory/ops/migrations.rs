@@ -1,4 +1,4 @@
-//! migrations: the sessions that are on their way to or from another store.
+//! migrations: lists the sessions that are on their way to or from another store.
 
 use crate::memory::call::Call;
 use crate::memory::locked_shards::LockedShards;

@@ -1,4 +1,4 @@
-//! One module per operation, with the stem of its script.
+//! One module per operation, named after its script.
 
 pub(crate) mod bind;
 pub(crate) mod clean;

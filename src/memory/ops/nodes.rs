@@ -1,4 +1,4 @@
-//! nodes: the nodes that are registered, and how their leases stand.
+//! nodes: lists the registered nodes and their leases.
 
 use crate::memory::call::Call;
 use crate::memory::ops::count;

@@ -1,4 +1,4 @@
-//! patch: single attributes and extensions, status and ttl of a live session.
+//! patch: changes single attributes and extensions, status and ttl of a live session.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;

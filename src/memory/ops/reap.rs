@@ -1,4 +1,4 @@
-//! reap: expired sessions removed with all their index entries, and handed out.
+//! reap: removes expired sessions with all their index entries, and returns them.
 
 use crate::memory::call::Call;
 use crate::memory::ops::expired;

@@ -1,4 +1,4 @@
-//! recover: a batch of a node's sessions given to another node.
+//! recover: gives a batch of a node's sessions to another node.
 
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
@@ -43,7 +43,7 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim) -> Res
                 locked.need_session(&id, record)?;
                 taken.push(id);
             }
-            // It is not the node's, or is left to the reaper.
+            // It is not the node's, or it has expired and is left to a reaper.
             None => {}
         }
     }
@@ -55,7 +55,7 @@ fn attempt(call: &Call<'_>, locked: &mut LockedShards<'_>, claim: &Claim) -> Res
     Ok(claimed)
 }
 
-/// The node's sessions to look at, and where to go on.
+/// The node's sessions to look at, and where the next page begins.
 fn page(locked: &LockedShards<'_>, claim: &Claim) -> (Vec<SessionId>, Option<Cursor>) {
     let after = claim.after.as_ref().map(|cursor| (cursor.created_at, cursor.id.clone()));
     let index = locked.index(&Selector::node(&claim.node)).map(|index| index.after(after.as_ref()));

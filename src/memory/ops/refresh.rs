@@ -1,4 +1,4 @@
-//! refresh: a live session is used, and extended when enough of its idle time is gone.
+//! refresh: records a use of a live session, and extends it when enough of its idle time has passed.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
@@ -55,8 +55,8 @@ fn attempt<T>(
         return Ok(answer(id, record, false));
     }
     let record = locked.edit(id, |record| {
-        // A clock that was set back leaves a last use that is not yet, and expiries that are too far off. What is too far
-        // off of a session that waits for its client to come back is what it was given for that.
+        // A clock that was set back leaves last uses in the future and expiries that are too far off. But a session
+        // that waits for its client may expire later than its idle time, by the time it was given for that.
         let is_ahead = record.last_active > now;
         record.last_active = now;
         let expires_at = record.extended(now, rules);
@@ -72,7 +72,7 @@ fn attempt<T>(
     Ok(answer(id, record, true))
 }
 
-/// A session extended by its whole idle time.
+/// Extends a session by its full idle time.
 pub(crate) fn extend(call: Call<'_>, session: &dyn SessionRef) -> Result<Option<Session>> {
     let mut call = call.reaching([session.id().as_str()]);
     let settled = call.settle_at(session, |call, locked, id| {

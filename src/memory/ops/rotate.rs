@@ -1,4 +1,4 @@
-//! rotate: a new id for a live session, and a login in the same step.
+//! rotate: gives a live session a new id, and a user in the same step.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;
@@ -28,7 +28,7 @@ pub(crate) fn run(call: Call<'_>, session: &dyn SessionRef, rotation: Rotation) 
                 own_changes: 1,
             })
         }
-        // Its client is to hold a token, which only the other rotation knows.
+        // Its client must hold a token, which only the other rotation knows.
         Err(Error::Refused(Refusal::Rotated { to: Some(_) })) if call.rules.id_scheme == IdScheme::Token => {
             Err(Error::Refused(Refusal::Rotated { to: None }))
         }
@@ -86,10 +86,11 @@ fn attempt(
         _ => EventKind::Rotated,
     };
     call.tell(kind(new_id.clone()), id, &record, record.version);
-    // Copies that may wait are of the old id.
+    // Copies that may wait elsewhere have the old id.
     record.copies_until = 0;
     locked.put(new_id.clone(), record.clone());
-    // Who planted the id of a session before its login must not follow it, nor who has the id of a user who logged out.
+    // An attacker who planted the id before a login must not follow it, nor anyone who has the id of a user who logged
+    // out.
     let kind = if is_login || is_logout {
         Kind::Deleted(Some(new_id.clone()))
     } else {
@@ -101,7 +102,7 @@ fn attempt(
     Ok((record, limit::evict(call, locked, victims)))
 }
 
-/// The session that the same call made when it came first, if it comes again.
+/// The session that this call made the first time, if it is repeated.
 fn again(
     call: &Call<'_>,
     locked: &LockedShards<'_>,
@@ -115,7 +116,7 @@ fn again(
         return Ok(None);
     };
     match &record.kind {
-        // The answer is the session of then, which nobody has changed since.
+        // The answer is the session of that time, if nobody has changed it since.
         Kind::Rotated(to) | Kind::Deleted(Some(to)) if to == new_id => {
             let session = locked.live(new_id, call.now).map_err(|halt| match halt {
                 Halt::Need(more) => Halt::Need(more),

@@ -1,4 +1,4 @@
-//! thaw: the freeze of a session ends, at its source or at its session.
+//! thaw: ends the freeze of a session, at its source or at its target.
 
 use crate::memory::call::Call;
 use crate::memory::halt::Halt;
@@ -9,7 +9,7 @@ pub(crate) fn run(call: Call<'_>, id: &SessionId, task: TaskId, direction: Direc
     call.reaching([id.as_str()]).settle(|call, locked| {
         let record = locked.live(id, call.now)?;
         let is_frozen = record.is_frozen(call.now);
-        // One that is over is taken off by its own task only.
+        // Only its own task removes a freeze that is over.
         if !is_frozen && !record.is_frozen_by(task, Direction::Outgoing) {
             return Ok(false);
         }

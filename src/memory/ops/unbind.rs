@@ -1,4 +1,4 @@
-//! unbind: a connection that is gone, detached from the session that still has it.
+//! unbind: detaches a connection that is gone from the session that still has it.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;

@@ -1,4 +1,4 @@
-//! update: a whole session saved against the version that it was read at.
+//! update: saves a whole session against the version that it was read at.
 
 use crate::memory::call::Call;
 use crate::memory::fence::fence;

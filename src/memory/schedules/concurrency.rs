@@ -1,5 +1,5 @@
-//! Calls that meet, in thousands of orders of their steps: what they answer and leave is what some order of the whole
-//! calls would.
+//! Calls that meet, in thousands of orders of their steps: their answers and the resulting state are those of some
+//! order of the whole calls.
 //!
 //! A schedule that fails is printed by shuttle, with its seed: the command of `schedules` with `SHUTTLE_RANDOM_SEED=<seed>`
 //! runs it again, and so does `shuttle::replay` with the schedule. Which names share a shard is part of it.
@@ -23,7 +23,7 @@ const DEPTH: usize = 3;
 /// A whole call, and what it answered.
 type Step = fn(&World) -> String;
 
-/// What the calls answered, in the order in which they are written, and what is stored in the end.
+/// The answers of the calls, in the order in which they are written, and the stored data at the end.
 type Outcome = (Vec<String>, BTreeMap<String, Stored>);
 
 /// A store before the calls.
@@ -55,7 +55,7 @@ impl Scene {
         world
     }
 
-    /// Runs the calls at once, and checks that they went as in some order, and that any order is met.
+    /// Runs the calls at once, and checks that they went as in some order, and that every order occurs.
     fn meet<const CALLS: usize>(self, calls: [Step; CALLS]) {
         let orders = self.orders(&calls);
         let met = Arc::new(Mutex::new(BTreeSet::new()));
@@ -79,7 +79,7 @@ impl Scene {
         assert_eq!(met.lock().unwrap().len(), orders.len(), "orders that were never met");
     }
 
-    /// What comes of the calls one after the other, in all orders.
+    /// The results of the calls one after the other, in all orders.
     fn orders(&self, calls: &[Step]) -> Vec<Outcome> {
         let (scene, calls, found) = (self.clone(), calls.to_vec(), Arc::new(Mutex::new(Vec::new())));
         let into = found.clone();
@@ -104,7 +104,8 @@ impl Scene {
     }
 }
 
-/// By chance at each step, and by priorities that change seldom, which finds what needs long waits.
+/// Chooses by chance at each step, and by priorities that change seldom, which finds bugs that need long
+/// waits.
 fn in_many_schedules(run: impl Fn() + Clone + Send + Sync + 'static) {
     shuttle::check_random(run.clone(), SCHEDULES);
     shuttle::check_pct(run, SCHEDULES, DEPTH);
@@ -377,7 +378,7 @@ fn a_clock_that_is_set_back_does_not_keep_a_create_from_its_end() {
     ]);
 }
 
-/// More than anybody can list the orders of.
+/// Too many calls to list all orders.
 #[test]
 fn whatever_meets_leaves_each_session_with_its_entries() {
     const NAMES: [&str; 3] = ["a", "b", "c"];

@@ -1,4 +1,4 @@
-//! A frozen session, planted: it is read and removed, not changed.
+//! A frozen session, planted: calls can read and remove it, but not change it.
 
 use crate::memory::locked_shards::LockedShards;
 use crate::memory::ops::{bind, delete, get, import, update};
@@ -27,7 +27,7 @@ fn world() -> World {
     world
 }
 
-/// Runs a call on such a store, which it leaves as it was.
+/// Runs a call on such a store, and checks that it changed nothing.
 fn refused(call: fn(&World) -> String) {
     let test = move || {
         let world = world();
@@ -62,7 +62,7 @@ fn a_frozen_session_is_not_patched() {
 fn a_frozen_session_is_not_updated() {
     refused(|world| {
         let mut session = world.get("frozen").unwrap();
-        // As one has it in hand who read it before.
+        // As in a copy that was read before the freeze.
         session.status = Status::Active;
         session.set_user("eve");
         told(update::run(world.call(), &mut session))

@@ -1,7 +1,7 @@
 //! The calls of the store under schedules that shuttle chooses.
 //!
-//! They are built only under `--cfg shuttle`, so that nobody else builds shuttle. `./tests/run` runs all of them; this runs
-//! those whose names contain a word:
+//! They are built only under `--cfg shuttle`, so that other builds do not build shuttle. `./tests/run` runs all of
+//! them; this runs those whose names contain a word:
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg shuttle" cargo test -p cloakroom --lib --no-default-features --target-dir target/shuttle <word>

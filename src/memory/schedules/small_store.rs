@@ -1,5 +1,5 @@
-//! A small store for the tests of this crate, what its calls answer, and what has to hold of it. It works only where
-//! shuttle runs, as under `shuttle::check_random`.
+//! A small store for the tests of this crate, the answers of its calls, and the checks of its state. It works only
+//! where shuttle runs, as under `shuttle::check_random`.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -31,7 +31,7 @@ pub(crate) fn id(text: &str) -> SessionId {
     SessionId::new(text).unwrap()
 }
 
-/// What a call answered, to compare.
+/// The answer of a call, to compare.
 pub(crate) fn told<T: Debug>(answer: Result<T>) -> String {
     match answer {
         Ok(answer) => format!("{answer:?}"),
@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) memory: Memory,
     pub(crate) rules: Rules,
     pub(crate) clock: TestClock,
-    /// Of another store, to bring in.
+    /// An export of another store, to import.
     pub(crate) export: Option<Export>,
 }
 
@@ -78,7 +78,7 @@ impl World {
         told(create::run(self.call(), new))
     }
 
-    /// `None` too for an id that a login left.
+    /// Also `None` for an id that a login gave up.
     pub(crate) fn get(&self, session: &str) -> Option<Session> {
         match get::run(&self.call(), &id(session)) {
             Err(Error::Refused(Refusal::Rotated { to: None })) => None,
@@ -147,7 +147,7 @@ impl World {
         told(heartbeat::run(self.call(), &NodeIdentity::known(node), &Heartbeat::register()))
     }
 
-    /// Takes the sessions of the node at which they are made.
+    /// Takes the sessions of the node at which they were made.
     pub(crate) fn recover(&self, to: &str) -> String {
         told(recover::run(self.call(), &Claim::new("gateway", to)))
     }
@@ -183,7 +183,7 @@ impl World {
     }
 }
 
-/// How many there are of each kind: where each session has its entries, the same number means that there are no others.
+/// How many there are of each kind. If each session has its entries, equal numbers mean that there are no others.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Counts {
     sessions: usize,

@@ -1,4 +1,4 @@
-//! bind: a connection, and the node that holds it, for a live session.
+//! bind: gives a live session a connection, and the node that holds it.
 
 use crate::model::{Binding, Bound, Result, SessionRef, ms, some};
 use crate::redis::call::Call;
@@ -17,7 +17,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, binding: Binding)
     let changed = reply.word == "ok";
     let (version, connection, node, holder) =
         (reply.version()?, reply.text()?, reply.text()?, reply.bytes()?);
-    // Another call under the same operation id may have declared otherwise.
+    // Another call under the same operation id may have declared other keys.
     let is_known = !plan.is_again || call.is_the_only_one();
     let before = |name| some(name).filter(|_| is_known).map(Into::into);
     Ok(Bound {

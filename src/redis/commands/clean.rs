@@ -1,4 +1,4 @@
-//! clean: what a migration leaves that is not the session is cleared away.
+//! clean: removes what a migration left that is not the session.
 
 use crate::model::{Leftover, Result, SessionRef, TaskId, ms};
 use crate::redis::call::Call;

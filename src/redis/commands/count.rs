@@ -12,7 +12,7 @@ pub(crate) async fn run(call: &Call, of: &Selector) -> Result<u64> {
     Ok(counts.into_iter().sum())
 }
 
-/// The same for each of some, in one round trip for 1,000 sessions of each.
+/// The same for several owners, in one round trip per 1,000 sessions of each.
 pub(crate) async fn run_each(call: &Call, of: &[Selector]) -> Result<Vec<u64>> {
     let partitions = call.partitions();
     let indexes_of = |of: &Selector| -> Vec<Index> {
@@ -25,10 +25,10 @@ pub(crate) async fn run_each(call: &Call, of: &[Selector]) -> Result<Vec<u64>> {
     Ok(indexes.iter().map(|indexes| counts.by_ref().take(indexes.len()).sum()).collect())
 }
 
-/// An index of a user or node, by its key, and the partition that it is of.
+/// An index of a user or node: its partition and its key.
 pub(crate) type Index = (Partition, Vec<u8>);
 
-/// The same for indexes. What leads nowhere is dropped from them on the way, 100 entries for each 1,000 that are read.
+/// The same for indexes. On the way it drops entries that lead nowhere, up to 100 per 1,000 that it reads.
 pub(crate) async fn count_indexes(call: &Call, indexes: &[Index]) -> Result<Vec<u64>> {
     let mut totals = vec![0; indexes.len()];
     let mut suspects = Vec::new();
@@ -56,7 +56,7 @@ pub(crate) async fn count_indexes(call: &Call, indexes: &[Index]) -> Result<Vec<
     Ok(totals)
 }
 
-/// Lets the script drop those that have no record. The count is told whether that succeeds or not.
+/// Lets the script drop entries without a record. The count is returned whether that succeeds or not.
 async fn drop_dead(call: &Call, indexes: &[Index], suspects: &[(usize, Vec<StoredId>)]) {
     if suspects.is_empty() {
         return;
@@ -64,7 +64,7 @@ async fn drop_dead(call: &Call, indexes: &[Index], suspects: &[(usize, Vec<Store
     let cmds: Vec<redis::Cmd> =
         suspects.iter().map(|(at, ids)| command(call, &indexes[*at], 0, ids)).collect();
     if let Err(error) = call.run_each(&script::COUNT, &cmds).await {
-        tracing::debug!(%error, "index entries that lead nowhere stay for now");
+        tracing::debug!(%error, "index entries that lead nowhere were not dropped");
     }
 }
 

@@ -1,4 +1,4 @@
-//! create: a session with all its index entries, or nothing.
+//! create: makes a session with all its index entries, or nothing.
 
 use crate::model::{Created, NewSession, NodeIdentity, Result, Times, ValidatedSession, ms};
 use crate::redis::call::Call;
@@ -11,7 +11,7 @@ pub(crate) async fn run(call: &Call, new: NewSession) -> Result<Created> {
     make(call, new.check(rules, made_id)?).await
 }
 
-/// The same for one that was validated already.
+/// The same for a session that was validated already.
 pub(crate) async fn make(call: &Call, mut session: ValidatedSession) -> Result<Created> {
     call.partitions().check(&session.id, &session.index_fields.user)?;
     NodeIdentity::name_node(call.identity(), &mut session.index_fields.node)?;

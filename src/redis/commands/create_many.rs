@@ -1,4 +1,5 @@
-//! create_many: many sessions by one script, each as create makes it, but for those that something is in the way of.
+//! create_many: makes many sessions by one script, each as create would, except those that something is in the way
+//! of.
 
 use crate::model::{Created, OperationId, Result, Times, ValidatedSession, Version, ms};
 use crate::redis::call::Call;
@@ -8,14 +9,14 @@ use crate::redis::script;
 /// How many sessions one script call makes at most. Each takes the server some 30 microseconds.
 const CREATES_PER_SCRIPT: usize = 100;
 
-/// How many bytes of entries one script call stores at most, but for one session that has more by itself. They take the
+/// How many bytes of entries one script call stores at most, except that a single session may have more. They take the
 /// server some 4 ms.
 const BYTES_PER_SCRIPT: usize = 1024 * 1024;
 
-/// A session to be made, under an operation id of its own.
+/// A session to make, under its own operation id.
 #[derive(Debug)]
 pub(crate) struct BatchMember {
-    /// Where the caller named it.
+    /// Its position in the caller's list.
     pub(crate) place: usize,
     pub(crate) operation_id: OperationId,
     pub(crate) session: ValidatedSession,
@@ -32,16 +33,16 @@ pub(crate) fn batch_len(members: &[BatchMember]) -> usize {
     fits.count()
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(crate) struct CreatedBatch {
     created_at: u64,
-    /// Those that were not made, by their place in the batch: to be created alone.
+    /// The sessions that were not made, by their position in the batch: create them alone.
     alone: Vec<usize>,
 }
 
 impl CreatedBatch {
-    /// The sessions that were made, each with where the caller named it, and those to be created alone.
+    /// The sessions that were made, each with its position in the caller's list, and those to create alone.
     pub(crate) fn split(self, batch: Vec<BatchMember>) -> (Vec<(usize, Created)>, Vec<BatchMember>) {
         let (mut made, mut alone) = (Vec::with_capacity(batch.len()), Vec::new());
         for (at, member) in batch.into_iter().enumerate() {

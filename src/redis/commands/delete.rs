@@ -1,4 +1,4 @@
-//! delete: a live session gone with every index entry.
+//! delete: removes a live session with every index entry.
 
 use crate::model::{Removed, Result, SessionId, SessionRef, Version, ms};
 use crate::redis::bulk::removed_of;
@@ -7,7 +7,7 @@ use crate::redis::key_plan::{KeyPlan, OnRotated};
 use crate::redis::reply::Reply;
 use crate::redis::script;
 
-/// What there was: a call that is repeated declares what it knows.
+/// Returns what the session had. A repeated call declares what it knows.
 pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<Removed>> {
     let mut plan = KeyPlan::of(session, OnRotated::Follow).of_any_names();
     let reply = settle(call, &mut plan, None, ms(call.rules().tombstone)).await?;
@@ -18,7 +18,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<
     }
 }
 
-/// What is left of a session at a version that goes on under another id: nothing leads there but a logout.
+/// Gives up a session at a version, because it goes on under another id. Only a logout then follows it.
 pub(crate) async fn leave(
     call: &Call,
     session: &dyn SessionRef,

@@ -1,4 +1,4 @@
-//! delete_user: all sessions of a user, or all but one, in bounded batches.
+//! delete_user: deletes all sessions of a user, or all except one, in bounded batches.
 
 use redis::Pipeline;
 
@@ -12,16 +12,16 @@ use crate::redis::{bulk as batch, lookup};
 /// How often in a row a batch may remove nothing, because its sessions kept changing.
 const IDLE_BATCHES: u32 = 12;
 
-/// The deletion of those sessions that there were when it began: what is created meanwhile survives, so that it comes
-/// to an end.
+/// The deletion of the sessions that exist when it begins. Sessions that are created meanwhile survive, so that it
+/// ends.
 #[derive(Debug)]
 pub(crate) struct Deletion<'a> {
     user: &'a str,
-    /// The one to keep, under the id it was named by and the one that it was rotated to.
+    /// The session to keep: the id that the caller named, and the one that it was rotated to.
     keep: Vec<SessionId>,
-    /// Those that stay because they are corrupt.
+    /// Sessions that stay because they are corrupt.
     corrupt: Vec<StoredId>,
-    /// When the newest of them was made, by whatever the server's clock said then.
+    /// When the newest of them was created, by the server's clock of that moment.
     newest: Option<u64>,
     idle_rounds: u32,
     pub(crate) done: UserDeleted,
@@ -40,13 +40,13 @@ impl<'a> Deletion<'a> {
         })
     }
 
-    /// Deletes a batch, and tells whether none is left.
+    /// Deletes a batch, and returns whether none is left.
     pub(crate) async fn batch(&mut self, call: &Call) -> Result<bool> {
         call.changes();
         if let (None, Some(keep)) = (self.newest, self.keep.first().filter(|keep| call.is_near(keep))) {
             match lookup::session(call, keep).await {
                 Ok(session) => self.keep.extend(session.map(|session| session.id)),
-                // By a login: its new id is told to nobody who has the old one.
+                // A login rotated it: its new id is not revealed to a caller with the old one.
                 Err(Error::Refused(Refusal::Rotated { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -66,8 +66,8 @@ impl<'a> Deletion<'a> {
         let removed = outcome.removed.len() + usize::try_from(outcome.unreadable).unwrap_or(usize::MAX);
         self.done.removed.extend(outcome.removed);
         self.done.unreadable += outcome.unreadable;
-        // An entry in none of the lists was dropped: its session was rotated away, and is indexed under its new id, or
-        // it had none.
+        // An entry in none of the lists was dropped: its session was rotated and is indexed under its new id, or there
+        // was none.
         let settled = removed + outcome.corrupt.len() == candidates.len();
         for id in outcome.corrupt {
             match told(&id) {
@@ -89,8 +89,8 @@ impl<'a> Deletion<'a> {
     }
 }
 
-/// When the newest session was made, and a batch of the oldest entries, with one more that tells whether there are others;
-/// and as many more as are to be passed over.
+/// When the newest session was created, and a batch of the oldest entries: one more than asked for, to see whether
+/// there are others, and as many more as must be skipped.
 async fn page(call: &Call, user: &str, newest: Option<u64>, passed: usize) -> Result<(u64, Vec<StoredId>)> {
     let key = call.keys().user(user);
     let mut pipeline = Pipeline::with_capacity(2);

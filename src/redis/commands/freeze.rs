@@ -1,4 +1,4 @@
-//! freeze: a live session that goes over to another store is read and deleted, and not changed.
+//! freeze: lets callers read and delete a live session, but not change it, while it moves to another store.
 
 use crate::model::{Export, Freezing, Frozen, Result, SessionRef, ms};
 use crate::redis::call::Call;

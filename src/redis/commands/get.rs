@@ -1,4 +1,4 @@
-//! get: one live session, by its id or by its connection.
+//! get: reads one live session, by its id or by its connection.
 
 use redis::{Pipeline, Value};
 
@@ -13,11 +13,11 @@ pub(crate) async fn run(call: &Call, id: &SessionId) -> Result<Option<Session>> 
     lookup::session_to_keep(call, id).await
 }
 
-/// The pointer, then the record, which must agree: a stale pointer is no answer. But between the two the connection may
-/// have been taken over, and between two looks it may have been there and back. So a pointer is stale only if it leads,
-/// read again, to the very version of the session that did not have the connection before.
+/// Reads the pointer, then the record; they must agree, because a stale pointer proves nothing. Between the two reads
+/// another session may have taken the connection, or taken it and given it back. So a pointer is stale only if a second
+/// read finds it leading to the same version of a session without the connection.
 ///
-/// `pointer` is one that was read already.
+/// `pointer` is a pointer that was read already.
 pub(crate) async fn by_connection(
     call: &Call,
     connection: &str,
@@ -34,7 +34,7 @@ pub(crate) async fn by_connection(
             },
         };
         let found = match lookup::session(call, &id).await {
-            // A login was faster than this look, and took the connection along.
+            // A login was faster than this read, and took the connection along.
             Err(Error::Refused(Refusal::Rotated { .. })) => None,
             found => found?,
         };
@@ -57,7 +57,7 @@ async fn read_pointer(call: &Call, connection: &str) -> Result<Option<SessionId>
     pointer.map(|(_, bytes)| told(&bytes).ok_or_else(|| Error::corrupt("connection"))).transpose()
 }
 
-/// The pointers of a connection, in whatever partitions there is one.
+/// The pointers of a connection, in all partitions that have one.
 pub(crate) async fn pointers(call: &Call, connection: &str) -> Result<Vec<(Partition, SessionId)>> {
     require_name("connection id", connection)?;
     let partitions = call.partitions();

@@ -1,4 +1,4 @@
-//! heartbeat: a node's lease, registered, renewed and released.
+//! heartbeat: registers, renews or releases a node's lease.
 
 use redis::Cmd;
 
@@ -8,14 +8,14 @@ use crate::redis::reply::Reply;
 use crate::redis::script;
 use crate::stored::partitions::Partition;
 
-/// In a namespace of one partition.
+/// The call in a namespace of one partition.
 pub(crate) async fn run(call: &Call, identity: &NodeIdentity, beat: &Heartbeat) -> Result<HeartbeatReply> {
     beat.check()?;
     let cmd = command(call, Partition::default(), identity, beat, beat.want);
     read(call.run(&script::HEARTBEAT, || cmd.clone()).await?)
 }
 
-/// In a partition, where the node may want another thing than in the next one.
+/// The command for one partition. The node may want something else in the next one.
 pub(crate) fn command(
     call: &Call,
     partition: Partition,

@@ -1,4 +1,4 @@
-//! import: a session of another store brought in as it was exported there.
+//! import: stores a session as another store exported it.
 
 use crate::model::{Export, Import, Incoming, Removed, Replaces, Result, ms};
 use crate::redis::call::Call;
@@ -10,13 +10,13 @@ pub(crate) async fn run(call: &Call, import: Import) -> Result<bool> {
     Ok(imported)
 }
 
-/// The same as one more session of its user, who may have no more than so many: returns those that had to go.
+/// The same under the session limit of its user: returns the evicted sessions.
 pub(crate) async fn admit(call: &Call, import: Import) -> Result<Vec<Removed>> {
     let (_imported, evicted) = settle(call, &import, call.rules().limit_arguments()).await?;
     Ok(evicted)
 }
 
-/// How many sessions a user may have, and what becomes of more.
+/// How many sessions a user may have, and what happens to more.
 type Limit = (u32, &'static str);
 
 const NO_LIMIT: Limit = (0, "reject");
@@ -26,7 +26,7 @@ async fn settle(call: &Call, import: &Import, limit: Limit) -> Result<(bool, Vec
     let entries = import.check(call.rules())?;
     call.partitions().check(session.id(), &session.index_fields.user)?;
 
-    // Where the session is here already, its owners are mostly the same.
+    // If the session is here already, its owners are usually the same.
     let mut plan = KeyPlan::of(session, OnRotated::Answer);
     let cmd = |plan: &KeyPlan| command(call, plan, import, &entries, limit);
     let mut reply = plan.settle(call, &script::IMPORT, cmd).await?;

@@ -1,7 +1,7 @@
-//! list: a page of a user's or node's live sessions, oldest first.
+//! list: reads a page of a user's or node's live sessions, oldest first.
 //!
-//! Records do not pass through Lua on their way out: the page of the index is read, and then again with its records, in one
-//! transaction. What cannot be told from those is for the script, which also drops the entries that lead nowhere.
+//! Records do not pass through Lua: this code reads the page of the index, and then reads it again with its records in
+//! one transaction. The script handles pages that cannot be answered so, and drops the entries that lead nowhere.
 
 use redis::{Cmd, Value};
 
@@ -13,17 +13,19 @@ use crate::redis::script;
 use crate::redis::stored_id::{StoredId, told};
 use crate::stored::record::Record;
 
-/// How often a page is read again that changed before its records were read, until its beginning will do.
+/// How often a page that changed before its records were read is read again, before its beginning is
+/// enough.
 const WHOLE_PAGE_ROUNDS: u32 = 16;
 
 /// How often after that.
 const PAGE_ROUNDS: u32 = 128;
 
-/// How many bytes of records a page has at most, but for one record.
+/// How many bytes of records a page has at most, except that a single record may be larger.
 const PAGE_BYTES: usize = 2 * 1024 * 1024;
 
-/// Atomicity: the page is read again with the records, by a transaction or by the script, and anew where it has changed, so
-/// a page is the index and its sessions at one instant. Where it changes all the time, its beginning is a page.
+/// Atomicity: a transaction or the script reads the page again with the records, and starts over if the page has
+/// changed. So a page is the index and its sessions at one instant. If the page changes all the time, its beginning is
+/// the page.
 pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Result<Page> {
     of.validate()?;
     request.check()?;
@@ -51,7 +53,8 @@ pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Re
                 if let Some(page) = read(reply, &page, request)? {
                     return Ok(page);
                 }
-                // Of what cannot be named nothing is left to go on behind, unless some of it was dropped.
+                // A page without a valid id has no place to continue from, unless some of its entries were
+                // dropped.
                 if dropped == 0 {
                     return Err(Error::corrupt("owner"));
                 }
@@ -62,17 +65,17 @@ pub(crate) async fn run(call: &Call, of: &Selector, request: &PageRequest) -> Re
     Err(Error::obstacle(Obstacle::Contended, None))
 }
 
-/// What a transaction finds of a page.
+/// The result of reading a page by a transaction.
 enum Native {
     /// Its live sessions.
     Page(Vec<Session>),
-    /// It is another.
+    /// The page has changed.
     Changed,
-    /// The script sees to it.
+    /// The script must read it.
     ForTheScript,
 }
 
-/// Reads the page again with its records, of each what it may have of 2 MiB.
+/// Reads the page again with its records, each up to its share of 2 MiB.
 async fn natively(call: &Call, of: &Selector, index: &[u8], page: &IndexPage, size: usize) -> Result<Native> {
     let last = PAGE_BYTES / page.entries.len() - 1;
     let record = |entry: &StoredEntry| {
@@ -94,7 +97,7 @@ async fn natively(call: &Call, of: &Selector, index: &[u8], page: &IndexPage, si
         let Some(record) = record_of(entry, &record, of) else {
             return Ok(Native::ForTheScript);
         };
-        // Where it stands among the others is not where the session stood that had its id when the page was read.
+        // This session's place in the order is not that of the session that had the id when the page was read.
         if let Record::Session { session, .. } = &record
             && session.created_at_ms() != entry.created_at
         {
@@ -108,7 +111,7 @@ async fn natively(call: &Call, of: &Selector, index: &[u8], page: &IndexPage, si
     Ok(Native::Page(sessions))
 }
 
-/// The record of a session of an owner. `None` for what is cut off, leads nowhere, or is corrupt.
+/// The record of a session of an owner. `None` if it is cut off, missing or corrupt.
 fn record_of(entry: &StoredEntry, record: &Value, of: &Selector) -> Option<Record> {
     let Value::BulkString(bytes) = record else { return None };
     let record = Record::decode(&told(&entry.id)?, bytes)?;
@@ -138,7 +141,7 @@ async fn records(
     call.run(&script::LIST, cmd).await
 }
 
-/// `None`: others follow, and nothing names where.
+/// `None`: more entries follow, but no valid id says where.
 fn read(mut reply: Reply, page: &IndexPage, request: &PageRequest) -> Result<Option<Page>> {
     let (mut count, mut is_full) = (page.entries.len(), page.is_full);
     if reply.word == "part" {
@@ -154,7 +157,7 @@ fn read(mut reply: Reply, page: &IndexPage, request: &PageRequest) -> Result<Opt
     let mut sessions = Vec::new();
     while !reply.is_empty() {
         let (id, record) = (reply.bytes()?, reply.bytes()?);
-        // One that cannot be read is passed over, as the script does; its entry stays.
+        // A record that cannot be read is skipped, as in the script; its entry stays.
         if let Some(Record::Session { session, .. }) = told(&id).and_then(|id| Record::decode(&id, &record)) {
             sessions.push(*session);
         }

@@ -1,4 +1,4 @@
-//! mend_key: a key that has no TTL, or holds what has no place under it.
+//! mend_key: repairs a key that has no TTL, or holds something that does not belong there.
 
 use redis::Cmd;
 
@@ -9,8 +9,8 @@ use crate::redis::mend::Want;
 use crate::redis::script;
 use crate::stored::partitions::Partition;
 
-/// The key by what stands behind its tag, its type, when it is to go, and the SHA-1 of the broken string that was found
-/// there, if one was.
+/// The key by the text behind its tag, its type, when it must expire, and the SHA-1 of the broken string that was found
+/// there, if any.
 pub(crate) fn command(
     call: &Call,
     partition: Partition,

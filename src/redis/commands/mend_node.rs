@@ -1,4 +1,4 @@
-//! mend_node: the lists of the nodes brought in line with the lease of one.
+//! mend_node: repairs the lists of the nodes by the lease of one node.
 
 use redis::Cmd;
 

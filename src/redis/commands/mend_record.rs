@@ -1,4 +1,4 @@
-//! mend_record: what is under the key of a session and is no record of it set aside.
+//! mend_record: sets aside a value under a session's key that is not its record.
 
 use redis::Cmd;
 
@@ -9,7 +9,7 @@ use crate::redis::mend::Want;
 use crate::redis::script;
 use crate::stored::partitions::Partition;
 
-/// `found` is the SHA-1 of what was judged; empty for a foreign type.
+/// `found` is the SHA-1 of the judged value; empty for a foreign type.
 pub(crate) fn command(
     call: &Call,
     partition: Partition,

@@ -1,4 +1,4 @@
-//! mend_session: what leads to an id brought in line with its record.
+//! mend_session: repairs the entries that lead to an id by its record.
 
 use redis::Cmd;
 
@@ -8,7 +8,7 @@ use crate::redis::mend::Want;
 use crate::redis::script;
 use crate::stored::partitions::Partition;
 
-/// What is looked at: an id, and those of its owners that are named. A holder is declared where the script asked for it.
+/// Looks at an id and its named owners. A holder is declared if the script asked for it.
 pub(crate) fn command(
     call: &Call,
     partition: Partition,

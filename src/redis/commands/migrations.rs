@@ -1,4 +1,4 @@
-//! migrations: the sessions that are on their way to or from another store.
+//! migrations: lists the sessions that are on their way to or from another store.
 
 use redis::{Pipeline, Value};
 
@@ -47,15 +47,15 @@ pub(crate) async fn run(call: &Call, skip: usize, limit: usize) -> Result<Migrat
     let mut migrations = Vec::new();
     while !reply.is_empty() {
         let (id, record) = (reply.bytes()?, reply.bytes()?);
-        // What cannot be told is passed over: it ends as its freeze does, and is reaped.
+        // Records that cannot be returned are skipped: their freeze ends by itself, and they are reaped.
         let told = told(&id).and_then(|id| Record::decode(&id, &record)?.into_migration(id));
         migrations.extend(told);
     }
     Ok(Migrations { migrations, next })
 }
 
-/// Reads the records without a script. `None`: some entry may lead nowhere, and the script drops it then; or else the
-/// server does not read them so.
+/// Reads the records without a script. `None`: an entry may lead nowhere, which the script must drop, or the server
+/// refuses to read them so.
 async fn natively(call: &Call, ids: &[StoredId]) -> Result<Option<Vec<Migration>>> {
     let head = |id: &StoredId| {
         let mut cmd = redis::cmd("GETRANGE");
@@ -77,7 +77,7 @@ async fn natively(call: &Call, ids: &[StoredId]) -> Result<Option<Vec<Migration>
     Ok(Some(migrations))
 }
 
-/// A migration, and whether its session has expired, or what is left of that has had its time.
+/// A migration, and whether its session or the remainder of it has expired.
 fn migration_of(id: &[u8], head: &Value, now: u64) -> Option<(Migration, bool)> {
     let Value::BulkString(head) = head else { return None };
     let id = told(id)?;

@@ -1,4 +1,4 @@
-//! One module per operation, with the stem of its script: its keys, its arguments, how its reply is read.
+//! One module per operation, named after its script: the keys, the arguments, and how to read the reply.
 //!
 //! No operation imports another.
 

@@ -1,4 +1,4 @@
-//! nodes: the nodes that are registered, and how their leases stand.
+//! nodes: lists the registered nodes and their leases.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::redis::script;
 use crate::stored::keys::Keys;
 use crate::stored::lease::Lease;
 
-/// The name of a node as it is stored, which may be no text.
+/// The name of a node as it is stored, which may not be valid text.
 type StoredName = Vec<u8>;
 
 /// How many nodes a full page has.
 const NODES_PER_SCRIPT: usize = 500;
 
-/// The nodes by name, without their sessions, which is another operation. A node holds a lease that it holds in each
-/// partition. Those to be recovered are found in all partitions that can be asked.
+/// The nodes ordered by name, without the counts of their sessions. A node holds its lease only if it holds it in
+/// each partition. Lapsed nodes are found in all partitions that answer.
 pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
     let partitions = call.partitions();
     let read = |partition| in_one(call, partitions.keys(partition));
@@ -28,7 +28,7 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
         match answer {
             Ok(nodes) => answers.push(nodes),
             Err(error) => {
-                tracing::warn!(%error, "the nodes of a partition cannot be read");
+                tracing::warn!(%error, "the nodes of a partition could not be read");
                 failed.get_or_insert(error);
             }
         }
@@ -47,24 +47,25 @@ pub(crate) async fn run(call: &Call, which: NodeFilter) -> Result<Vec<Node>> {
     Ok(nodes.filter(|node| which == NodeFilter::All || !node.is_live).collect())
 }
 
-/// Those of one partition.
+/// The nodes of one partition.
 pub(crate) async fn in_one(call: &Call, keys: &Keys) -> Result<Vec<Node>> {
     let mut nodes = BTreeMap::new();
     let mut from = 0;
     loop {
         let page = page(call, keys, from).await?;
-        // One whose lease was renewed between two pages comes again.
+        // A node whose lease was renewed between two pages appears again.
         nodes.extend(standing(call, keys, &page).await?.into_iter().map(|node| (node.name.clone(), node)));
         let last = page.last().map_or(from, |(_, end)| *end);
         if page.len() < NODES_PER_SCRIPT {
             return Ok(nodes.into_values().collect());
         }
-        // A whole page of one millisecond: what else ended in it is not seen this time.
+        // A whole page of one millisecond: the other leases that ended in it are not seen this time.
         from = if last > from { last } else { last + 1 };
     }
 }
 
-/// A page of the list, which is ordered by the ends of the leases. A renewal moves a node behind it, so none is passed over.
+/// A page of the list, which is ordered by the ends of the leases. A renewal moves a node to a later page, so none is
+/// skipped.
 async fn page(call: &Call, keys: &Keys, from: u64) -> Result<Vec<(StoredName, u64)>> {
     let mut pipeline = Pipeline::with_capacity(1);
     pipeline.cmd("ZRANGEBYSCORE").arg(keys.nodes()).arg(from).arg("+inf").arg("WITHSCORES");
@@ -97,8 +98,8 @@ async fn standing(call: &Call, keys: &Keys, page: &[(StoredName, u64)]) -> Resul
     Ok(nodes)
 }
 
-/// Reads the ends of the nodes' leases and the leases, as the script does. `None`: something is not as it should be, or
-/// the server does not read them so.
+/// Reads the ends of the nodes' leases and the leases, as the script does. `None`: something is wrong, or the server
+/// refuses to read them so.
 async fn natively(call: &Call, keys: &Keys, page: &[(StoredName, u64)]) -> Result<Option<Vec<Node>>> {
     let mut ends = redis::cmd("ZMSCORE");
     ends.arg(keys.nodes());
@@ -118,7 +119,7 @@ async fn natively(call: &Call, keys: &Keys, page: &[(StoredName, u64)]) -> Resul
     let Some(ends) = ends else { return Ok(None) };
     let mut nodes = Vec::new();
     for (((name, _), lease), end) in page.iter().zip(leases).zip(ends) {
-        // A lease may be forgotten before its node is, which is listed as long as others keep it.
+        // A lease may be forgotten before its node, which stays listed as long as other nodes stay.
         let stands = match lease {
             Value::Nil => end.map(|end| (end as u64, false)),
             Value::BulkString(bytes) => match Lease::decode(&bytes) {
@@ -135,8 +136,8 @@ async fn natively(call: &Call, keys: &Keys, page: &[(StoredName, u64)]) -> Resul
 
 fn node(name: StoredName, lease_until_ms: u64, is_live: bool) -> Option<Node> {
     let Ok(name) = String::from_utf8(name) else {
-        // Nobody can name it; it is forgotten when its time is over.
-        tracing::warn!("a node is passed over whose name is no text");
+        // No caller can name it. It is forgotten when its time is over.
+        tracing::warn!("a node was skipped whose name is not valid text");
         return None;
     };
     Some(Node { name, lease_until_ms, is_live, sessions: 0 })

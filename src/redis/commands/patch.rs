@@ -1,4 +1,4 @@
-//! patch: single attributes and extensions, status and ttl of a live session.
+//! patch: changes single attributes and extensions, status and ttl of a live session.
 
 use crate::model::{Patch, Patched, Result, SessionRef, Status, ms};
 use crate::redis::call::Call;
@@ -27,7 +27,7 @@ fn command(call: &Call, plan: &KeyPlan, patch: &Patch, changes: &[u8]) -> redis:
     let keys = call.keys().of_session(plan.id.as_str(), &plan.index_fields);
     let lease = call.fence_key(&keys[0]);
     let keys = keys.iter().chain([&lease]);
-    // Only a new status is told.
+    // Only a new status is an argument.
     let mut cmd = match patch.status {
         Some(_) => call.evalsha_telling(&script::PATCH, keys, [&plan.index_fields.node]),
         None => call.evalsha(&script::PATCH, keys),

@@ -1,4 +1,4 @@
-//! reap: expired sessions removed with all their index entries, and handed out.
+//! reap: removes expired sessions with all their index entries, and returns them.
 
 use crate::model::{Reaped, Result, SESSIONS_PER_SCRIPT, check_count};
 use crate::redis::bulk as batch;
@@ -6,7 +6,7 @@ use crate::redis::call::Call;
 use crate::redis::stored_id::told;
 use crate::store::meter;
 
-/// The oldest ones, as many as may be read at once.
+/// Reaps the oldest expired sessions, as many as one read may take.
 pub(crate) async fn run(call: &Call, size: usize) -> Result<Reaped> {
     check_count("batch", size, SESSIONS_PER_SCRIPT)?;
     call.changes();
@@ -23,7 +23,7 @@ pub(crate) async fn run(call: &Call, size: usize) -> Result<Reaped> {
         dropped: outcome.dropped,
         unreadable: outcome.unreadable + (outcome.corrupt.len() - corrupt.len()) as u64,
         corrupt,
-        // What changed in between is found again by the next call.
+        // The next call finds again what changed in between.
         more: is_full || outcome.left > 0 || !outcome.stale.is_empty(),
     };
     meter::reaped(&reaped, call.known_time());

@@ -1,4 +1,4 @@
-//! recover: a batch of a node's sessions given to another node.
+//! recover: gives a batch of a node's sessions to another node.
 
 use crate::model::{Claim, Claimed, Error, RecoveredSession, Refusal, Result, ms};
 use crate::redis::bulk::Candidate;
@@ -8,7 +8,7 @@ use crate::redis::reply::Reply;
 use crate::redis::stored_id::{StoredId, told};
 use crate::redis::{bulk as batch, script};
 
-/// How often a batch is read again whose sessions kept changing.
+/// How often a batch whose sessions keep changing is read again.
 const STALE_BATCHES: u32 = 12;
 
 pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
@@ -27,14 +27,16 @@ pub(crate) async fn run(call: &Call, claim: &Claim) -> Result<Claimed> {
     let ids = page.entries.iter().map(|entry| entry.id.clone()).collect();
     let left = take(call, claim, ids, &mut claimed).await?;
     if let Some(first) = left.first() {
-        // The page ends before those that were left; where nothing there names its end, it is read again.
+        // The page ends before the sessions that were left. If no valid id marks that end, the page is read
+        // again.
         let count = page.entries.iter().position(|entry| entry.id == *first).unwrap_or(page.entries.len());
         claimed.next = page.behind(count, claim.after.as_ref()).or_else(|| claim.after.clone());
     }
     Ok(claimed)
 }
 
-/// Takes sessions, and returns those that were left because of their size. Those that change meanwhile are tried again.
+/// Takes sessions, and returns those that were left because of their size. Sessions that change meanwhile are tried
+/// again.
 async fn take(
     call: &Call,
     claim: &Claim,
@@ -47,7 +49,7 @@ async fn take(
         let left;
         (stale, left) = match take_once(call, claim, &candidates, claimed).await {
             Ok(taken) => taken,
-            // A lease that came or went since: what was taken before is told.
+            // A lease came or ended since: the sessions taken before are returned.
             Err(Error::Refused(_)) if !claimed.sessions.is_empty() => break,
             Err(error) => return Err(error),
         };
@@ -61,8 +63,8 @@ async fn take(
     Ok(all_left)
 }
 
-/// Takes sessions, and returns those that changed since they were read, and those that were left. With none left it lets
-/// go of the node.
+/// Takes sessions, and returns those that changed since they were read, and those that were left. With none left it
+/// unregisters the node.
 async fn take_once(
     call: &Call,
     claim: &Claim,
@@ -93,7 +95,7 @@ async fn take_once(
         cmd
     };
     let reply = call.run(&script::RECOVER, cmd).await?;
-    // The lease that has lapsed is that of the node that calls.
+    // The lapsed lease is that of the calling node.
     if reply.word == "lapsed" {
         return Err(Error::Refused(Refusal::Fenced));
     }
@@ -120,7 +122,7 @@ async fn take_once(
     Ok((stale, left.collect()))
 }
 
-/// A session that a reply names, with what was declared of it; if its id is a text.
+/// A session that a reply names, with its declared fields, if its id is valid text.
 fn session(claim: &Claim, candidates: &[Candidate], reply: &mut Reply) -> Result<Option<RecoveredSession>> {
     let (id, version) = (reply.bytes()?, reply.version()?);
     let candidate = batch::named(candidates, &id)?;

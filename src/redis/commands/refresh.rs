@@ -1,7 +1,7 @@
-//! refresh: a live session is used, and extended when enough of its idle time is gone.
+//! refresh: records a use of a live session, and extends it when enough of its idle time has passed.
 //!
-//! Most refreshes come within the touch interval, and write nothing. So where the script may have nothing to write, a read
-//! comes first. The script decides all else: what is frozen, rotated away, corrupt.
+//! Most refreshes come within the touch interval and write nothing. So a read comes first if the script may have
+//! nothing to write. The script decides everything else: sessions that are frozen, rotated or corrupt.
 
 use crate::model::{Refreshed, Result, Session, SessionId, SessionRef, ms};
 use crate::redis::call::Call;
@@ -25,7 +25,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef) -> Result<Option<
     read(plan.id, &mut reply).map(Some)
 }
 
-/// Also what a refresh without the session would have answered.
+/// Also returns what a refresh without the session would have answered.
 pub(crate) async fn run_and_get(
     call: &Call,
     session: &dyn SessionRef,
@@ -49,7 +49,7 @@ pub(crate) async fn run_and_get(
     Ok(Some((session, refreshed)))
 }
 
-/// A session extended by its whole idle time.
+/// Extends a session by its full idle time.
 pub(crate) async fn extend(call: &Call, session: &dyn SessionRef) -> Result<Option<Session>> {
     let Some((plan, mut reply)) = settle_by(call, session, "record", 1000, 0).await? else {
         return Ok(None);
@@ -58,8 +58,8 @@ pub(crate) async fn extend(call: &Call, session: &dyn SessionRef) -> Result<Opti
     reply.session(&refreshed.id).map(Some)
 }
 
-/// Whether the script may have nothing to write, as far as that can be told before anything is read. A node's lease only
-/// the script can ask for.
+/// Whether the script may have nothing to write, as far as that is known before a read. Only the script can check a
+/// node's lease.
 fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
     let rules = call.rules();
     if rules.touch_interval.is_zero() || call.identity().is_some() {
@@ -70,9 +70,9 @@ fn may_be_untouched(call: &Call, session: &dyn SessionRef) -> bool {
     !call.known_time().is_some_and(is_due)
 }
 
-/// What a refresh answers that has nothing to write. `None`: the script has to tell.
+/// The answer of a refresh that has nothing to write. `None`: the script must decide.
 async fn untouched(call: &Call, id: &SessionId) -> Result<Option<Refreshed>> {
-    // What is to be kept in memory is read whole.
+    // A session for the near cache is read whole.
     if call.near_cache().is_some() {
         return Ok(match look(call, id).await? {
             Seen::Untouched(session) => Some(Refreshed::of_untouched(&session)),
@@ -95,11 +95,11 @@ async fn untouched(call: &Call, id: &SessionId) -> Result<Option<Refreshed>> {
     }))
 }
 
-/// What a read says of a session that is to be refreshed and returned.
+/// What a read shows of a session to refresh and return.
 enum Seen {
     Untouched(Box<Session>),
     Absent,
-    /// The script has to tell.
+    /// The script must decide.
     Unclear,
 }
 

@@ -1,4 +1,4 @@
-//! rotate: a new id for a live session, and a login in the same step.
+//! rotate: gives a live session a new id, and a user in the same step.
 
 use crate::model::{
     Error, IdScheme, NewId, Refusal, Result, Rotated, Rotation, SessionId, SessionRef, UserThen, ms,
@@ -23,7 +23,7 @@ pub(crate) async fn run(call: &Call, session: &dyn SessionRef, rotation: Rotatio
             let evicted = plan.evicted(&mut reply)?;
             Ok(Rotated { session, token, evicted, by_another: false, own_changes: 1 })
         }
-        // Its client is to hold a token, which only the other rotation knows.
+        // Its client must hold a token, which only the other rotation knows.
         "moved" if call.rules().id_scheme == IdScheme::Token => {
             Err(Error::Refused(Refusal::Rotated { to: None }))
         }

@@ -1,4 +1,4 @@
-//! thaw: the freeze of a session ends, at its source or at its session.
+//! thaw: ends the freeze of a session, at its source or at its target.
 
 use crate::model::{Direction, Result, SessionId, TaskId};
 use crate::redis::call::Call;

@@ -1,4 +1,4 @@
-//! unbind: a connection that is gone, detached from the session that still has it.
+//! unbind: detaches a connection that is gone from the session that still has it.
 
 use crate::model::{Result, SessionRef, require_name};
 use crate::redis::call::Call;

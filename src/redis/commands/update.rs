@@ -1,4 +1,4 @@
-//! update: a whole session saved against the version that it was read at.
+//! update: saves a whole session against the version that it was read at.
 
 use crate::model::{Result, Session, ms};
 use crate::redis::call::Call;

@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The address of a server.
 
 /// A host, by name or number, and a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -8,14 +8,15 @@ pub(crate) struct Address {
 }
 
 impl Address {
-    /// As a node of a cluster writes it, `host:port`. Without a host it means the node's own.
+    /// Reads an address as a node of a cluster writes it: `host:port`. Without a host it means the node's
+    /// own.
     pub(crate) fn told_by(told: &str, node: &Self) -> Option<Self> {
         let (host, port) = told.rsplit_once(':')?;
         let port = port.parse().ok()?;
         Some(Self { host: if host.is_empty() { node.host.clone() } else { host.to_owned() }, port })
     }
 
-    /// As whoever is on call reads it.
+    /// The address as text, for errors and logs.
     pub(crate) fn told(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }

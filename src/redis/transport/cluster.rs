@@ -1,8 +1,8 @@
-//! The nodes of a Redis Cluster, each with connections of its own, and which of them owns which slot.
+//! The nodes of a Redis Cluster, each with its own connections, and the owners of slots.
 //!
-//! redis-rs has a client of its own for clusters. It sends again by itself what a cut connection may have executed (16 times
-//! by default), loads a script at one node of its choice, and has one deadline for all nodes; so the store keeps its own
-//! connections, as tested with one server, and adds the map.
+//! redis-rs has its own cluster client. It retries by itself what a cut connection may have executed (16 times by
+//! default), loads a script at one node of its choice, and has one deadline for all nodes. So the store keeps its own
+//! connections, as with one server, and adds the map.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,22 +28,22 @@ use crate::redis::transport::survey::Survey;
 use crate::redis::transport::tracking::Tracking;
 use crate::stored::slot::Slot;
 
-/// For so long a map counts unless a node says otherwise.
+/// How long a map counts, unless a node contradicts it.
 const COUNTS_FOR: Duration = Duration::from_secs(30);
 
-/// For so long other nodes are waited for when one has told its map.
+/// How long to wait for other nodes after one has sent its map.
 const MOMENT: Duration = Duration::from_millis(20);
 
 /// How many known nodes are asked at once, and as many of those that the service named.
 const ASKED_AT_ONCE: usize = 6;
 
-/// How the nodes of a cluster are reached.
+/// The settings to connect to the nodes of a cluster.
 #[derive(Debug)]
 pub(crate) struct Reach {
     pub(crate) dialer: Dialer,
     pub(crate) timeout: Duration,
     pub(crate) pool_size: u32,
-    /// What is told of changes, and how old it may be.
+    /// The near cache, which learns of changes, and its staleness.
     pub(crate) near_cache: Option<(Arc<NearCache>, Duration)>,
 }
 
@@ -60,7 +60,7 @@ impl Reach {
     }
 }
 
-/// The partitions that a node has.
+/// The partitions of a node.
 struct Held {
     near_cache: Arc<NearCache>,
     cluster: Weak<Cluster>,
@@ -92,10 +92,10 @@ impl Holding for Held {
 
 /// The nodes of a cluster.
 pub(crate) struct Cluster {
-    /// Itself, for what its nodes ask it.
+    /// A reference to itself, for its nodes' questions.
     own: Weak<Self>,
     reach: Reach,
-    /// Those that the service named.
+    /// The nodes that the service named.
     seeds: Vec<Address>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     map: RwLock<Arc<SlotMap>>,
@@ -103,7 +103,7 @@ pub(crate) struct Cluster {
     survey: Arc<Survey<()>>,
 }
 
-/// Without the nodes, which are many.
+/// Leaves out the nodes, which are many.
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("seeds", &self.seeds).finish_non_exhaustive()
@@ -139,7 +139,8 @@ impl Cluster {
         nodes.entry(address.clone()).or_insert_with(|| self.reach.node(address, &self.own)).clone()
     }
 
-    /// A node says that another one owns a slot. The map is read again, for others will have moved too.
+    /// Records a node's word that another node owns a slot, and reads the map again, because other slots
+    /// have probably moved too.
     pub(crate) fn moved(self: &Arc<Self>, slot: Slot, owner: Arc<Node>) {
         let is_known = self.last_map().owner(slot).is_some_and(|known| known.address == owner.address);
         if !is_known {
@@ -148,7 +149,7 @@ impl Cluster {
         self.begin_to_ask();
     }
 
-    /// What was read at an owner of before counts no more.
+    /// Changes the map. Reads from the former owners no longer count.
     fn change(&self, change: impl FnOnce(&mut SlotMap)) {
         {
             let mut map = self.map.write().unwrap_or_else(PoisonError::into_inner);
@@ -159,12 +160,12 @@ impl Cluster {
         }
     }
 
-    /// Waits until the nodes have been asked, not before now. An error if none of them told its map.
+    /// Asks the nodes for the map and waits. An error means that none of them sent its map.
     pub(crate) async fn read_map(self: &Arc<Self>) -> RedisResult<()> {
         self.survey.told_since(Instant::now(), || self.clone().ask_and_put()).await
     }
 
-    /// Has the map read, and waits for nothing.
+    /// Starts to read the map, without waiting.
     pub(crate) fn begin_to_ask(self: &Arc<Self>) {
         self.survey.begin(|| self.clone().ask_and_put());
     }
@@ -181,7 +182,7 @@ impl Cluster {
     fn addresses(&self) -> Vec<Address> {
         let mut addresses: Vec<Address> =
             self.last_map().masters().iter().filter_map(|node| node.address.clone()).collect();
-        // Others each time, so that the load of it and what one knows are spread.
+        // Other nodes each time, so as to spread the load and the knowledge.
         let first = usize::from(random::<1>()[0]) % addresses.len().max(1);
         addresses.rotate_left(first);
         addresses.truncate(ASKED_AT_ONCE);
@@ -191,7 +192,7 @@ impl Cluster {
         addresses
     }
 
-    /// The map of the newest epoch that one of the nodes knows that answer in time.
+    /// The map of the newest epoch among the nodes that answer in time.
     async fn ask(&self) -> RedisResult<Told> {
         let mut answers: FuturesUnordered<_> =
             self.addresses().into_iter().map(|address| self.ask_one(address)).collect();
@@ -243,9 +244,9 @@ impl Cluster {
     }
 }
 
-/// What nodes told that were asked at once.
+/// The answers of nodes that were asked together.
 struct Told {
-    /// The newest.
+    /// The newest epoch.
     epoch: u64,
     ranges: Vec<Range>,
     heard: Heard,

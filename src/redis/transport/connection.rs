@@ -1,4 +1,4 @@
-//! One multiplexed connection, and what it finds out about itself.
+//! One multiplexed connection, and its checks of itself.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -27,36 +27,36 @@ pub(crate) struct Connection {
     pub(crate) link: MultiplexedConnection,
     health: Arc<Health>,
     siblings: Arc<Siblings>,
-    /// Of the server that it leads to.
+    /// The role of its server.
     role: Arc<Role>,
-    /// If sentinels named it.
+    /// Set if sentinels named its server.
     named: Option<Arc<Named>>,
-    /// Of the same.
+    /// The clock of its server.
     clock: Arc<ServerClock>,
-    /// If the server tells of changes on it.
+    /// Set if the server reports changes on it.
     held: Option<Held>,
 }
 
 impl Connection {
-    /// Of a server that told its role just now.
+    /// A connection to a server that has just reported its role.
     pub(crate) fn new(link: MultiplexedConnection, role: Role, siblings: Arc<Siblings>) -> Self {
         let health = Arc::new(Health::new(siblings.alarms()));
         Self { link, health, siblings, role: Arc::new(role), named: None, clock: Arc::default(), held: None }
     }
 
-    /// Sentinels named its server, if any did.
+    /// Sets that sentinels named its server, if they did.
     pub(crate) fn named(mut self, named: Option<Named>) -> Self {
         self.named = named.map(Arc::new);
         self
     }
 
-    /// The server tells of changes on it.
+    /// Sets that the server reports changes on it.
     pub(crate) fn tracked(mut self, held: Held) -> Self {
         self.held = Some(held);
         self
     }
 
-    /// The same connection, for a task that ends with the last who holds it.
+    /// The same connection, for a task that ends with the last holder.
     pub(crate) fn unheld(&self) -> Self {
         Self { held: None, ..self.clone() }
     }
@@ -73,7 +73,8 @@ impl Connection {
         &self.clock
     }
 
-    /// The server told its time, in the answer to something that was sent then. `None`: that was no time.
+    /// Records the server's time, from the answer to a request that was sent at an instant. `None`: the
+    /// answer was not a time.
     pub(crate) fn told_time(&self, sent: Instant, time: &Value) -> Option<u64> {
         let time_ms = time_ms(time)?;
         self.clock.saw(time_ms);
@@ -81,7 +82,7 @@ impl Connection {
         Some(time_ms)
     }
 
-    /// Asks the server for its time, and notes it.
+    /// Asks the server for its time, and records it.
     pub(crate) async fn ask_time(&self, deadline: Instant) -> Delivery<()> {
         let (mut link, sent) = (self.link.clone(), Instant::now());
         let time = redis::cmd("TIME");
@@ -91,7 +92,7 @@ impl Connection {
         })
     }
 
-    /// Sends commands in one pipeline, of which the server may refuse some.
+    /// Sends commands in one pipeline. The server may refuse some of them.
     pub(crate) async fn replies(
         &self,
         pipeline: &Pipeline,
@@ -101,27 +102,27 @@ impl Connection {
         self.outcome(pin!(pipeline.query_async(&mut link)), deadline).await
     }
 
-    /// Whether nothing speaks against it: neither its own replies nor those of others of the pool.
+    /// Whether it is sound by its own replies and by those of other connections of the pool.
     pub(crate) fn is_sound(&self) -> bool {
         self.health.is_sound_at(self.siblings.alarms())
     }
 
-    /// How long nothing was heard on it.
+    /// How long it has been silent.
     pub(crate) fn silence(&self) -> Duration {
         self.health.heard().elapsed()
     }
 
-    /// Whether another has to take its place.
+    /// Whether another connection must replace it.
     pub(crate) fn is_to_be_replaced(&self) -> bool {
         matches!(self.health.condition(), Condition::Suspect | Condition::Broken)
     }
 
-    /// Whether it has to answer before anything is sent on it.
+    /// Whether it must answer a check before anything is sent on it.
     pub(crate) fn is_asked(&self) -> bool {
         self.health.condition() == Condition::Asked
     }
 
-    /// A reply took so long.
+    /// Records how long a reply took.
     pub(crate) fn took(&self, round_trip: Duration) {
         self.health.took(round_trip);
     }
@@ -136,25 +137,25 @@ impl Connection {
         self.health.calls()
     }
 
-    /// Has it answer before anything is sent on it.
+    /// Makes it answer a check before anything is sent on it.
     pub(crate) fn ask(&self) {
         let _ = self.health.turn(Condition::Sound, Condition::Asked);
-        // Also where the check that was begun has ended with its runtime.
+        // Also if the check that was begun has ended with its runtime.
         if self.health.condition() == Condition::Asked {
             self.check(Instant::now());
         }
     }
 
-    /// What becomes of something that was sent on this connection, and what that says about the connection.
+    /// Waits for the outcome of a request on this connection, and learns from it about the connection.
     ///
-    /// Cancellation safety: what is dropped here may still run at the server, whole or not at all.
+    /// Cancellation safety: if this is dropped, the server may still run the request, whole or not at all.
     pub(crate) async fn outcome<T>(
         &self,
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Delivery<T> {
         let _waits = self.health.call();
-        // Boxed, for it is large and rare.
+        // Boxed, because it is large and rare.
         let is_due = self.role.is_due() || self.named.as_ref().is_some_and(|named| named.is_due());
         let answer = if is_due {
             Box::pin(self.answer_of_the_master(sent, deadline)).await
@@ -174,15 +175,15 @@ impl Connection {
         }
     }
 
-    /// The same as `answer`, and the server is asked right before whether it is still the master. If not, what it answers is
-    /// an error of the connection.
+    /// As `answer`, but asks the server right before whether it is still the master. If not, the answer counts as an
+    /// error of the connection.
     ///
     async fn answer_of_the_master<T>(
         &self,
         sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
         deadline: Instant,
     ) -> Option<RedisResult<T>> {
-        // Asked meanwhile.
+        // The sentinels are asked meanwhile.
         let still_named = self.named.as_ref().map(|named| named.ask(self.patience(), deadline));
         let mut link = self.link.clone();
         let mut asked = pin!(self.role.ask(&mut link));
@@ -193,7 +194,7 @@ impl Connection {
             answer = answer.as_mut() => (None, answer),
         };
         if role.is_none() && answer.as_ref().is_some_and(is_of_server) {
-            // Mostly it is here. It comes later where the answer is to something that was sent before.
+            // Usually it is here by now. It comes later if the answer belongs to an earlier request.
             match tokio::time::timeout_at(deadline, asked).await {
                 Ok(told) => role = Some(told),
                 Err(_) => return None,
@@ -210,22 +211,23 @@ impl Connection {
         if is_master {
             return answer;
         }
-        tracing::debug!("what a server answers that is not the master does not count");
+        tracing::debug!("ignored the answer of a server that is not the master");
         self.give_up();
         match answer {
             Some(Err(refused)) if is_not_the_master(&refused) => Some(Err(refused)),
             _ => {
-                let told = "the server that answered is not the master any more";
+                let told = "the server that answered is no longer the master";
                 Some(Err(std::io::Error::other(told).into()))
             }
         }
     }
 
-    /// The answer to what was sent, an error of the connection included; `None` at the deadline.
+    /// The answer to a request, or an error of the connection; `None` at the deadline.
     ///
-    /// A call that is queued in the very moment in which its connection ends is forgotten in the queue (a tokio channel
-    /// frees what comes after its receiver only with its last sender, and the call holds one): redis-rs gives it
-    /// neither reply nor error. Another command on the same connection fails at once, so a late reply is asked after.
+    /// redis-rs forgets a call that is queued at the very moment at which its connection ends, and gives it neither
+    /// reply nor error. (A tokio channel frees what comes after its receiver only with its last sender, and the call
+    /// holds one.) Another command on the same connection fails at once, so this checks the connection if a reply is
+    /// late.
     async fn answer<T>(
         &self,
         mut sent: Pin<&mut impl Future<Output = RedisResult<T>>>,
@@ -249,11 +251,11 @@ impl Connection {
                 () = tokio::time::sleep_until(deadline) => None,
             }
         };
-        // Boxed, for it is large and rare.
+        // Boxed, because it is large and rare.
         Box::pin(late).await
     }
 
-    /// Ends when the connection is found dead, with the error. However many calls wait, one task checks.
+    /// Ends with the error when the connection is found dead. However many calls wait, one task checks.
     async fn death(&self, sent: Instant) -> RedisError {
         loop {
             let mut found = self.check(sent);
@@ -265,19 +267,20 @@ impl Connection {
             if let Some(error) = self.health.death() {
                 return error;
             }
-            // It answers others. A call that is forgotten in the queue never is.
+            // It answers other calls. A call that was forgotten in the queue never gets an answer.
             tokio::time::sleep(PING_AGAIN).await;
         }
     }
 
-    /// What a check of the connection finds, which was silent since then. One is begun where there is none.
+    /// The result of a check of the connection, which has been silent since an instant. Starts a check if
+    /// there is none.
     fn check(&self, silent_since: Instant) -> watch::Receiver<Death> {
         self.health.check(|found| {
             tokio::spawn(check(self.clone(), silent_since, found));
         })
     }
 
-    /// A reply came.
+    /// Records that a reply came.
     fn answered(&self) {
         self.health.hears();
         if self.health.turn(Condition::Suspect, Condition::Sound) {
@@ -285,8 +288,8 @@ impl Connection {
         }
     }
 
-    /// A reply did not come in time: another connection takes the place of this one for what is sent from now on. A check
-    /// finds out whether it is slow or dead, whoever waits for that.
+    /// Records that a reply did not come in time. From now on another connection takes this one's place. A check finds
+    /// out whether it is slow or dead.
     fn suspect(&self, silent_since: Instant) {
         let was_sound = self.health.turn(Condition::Sound, Condition::Suspect);
         if was_sound || self.health.turn(Condition::Asked, Condition::Suspect) {
@@ -298,13 +301,13 @@ impl Connection {
         }
     }
 
-    /// It answered a check that began at so many alarms.
+    /// Records that it answered a check that began at this count of alarms.
     fn found_sound(&self, alarms: u64) {
         self.health.mark_sound(alarms);
         self.siblings.wake();
     }
 
-    /// Nothing is sent on it any more, and what was read on it counts no more.
+    /// Stops sending on it. What was read on it no longer counts.
     fn give_up(&self) {
         self.held.iter().for_each(|held| held.tracked.end());
         if self.health.mark_broken() {
@@ -313,8 +316,8 @@ impl Connection {
         }
     }
 
-    /// Notes an error, if it says that the connection is of no more use: broken, or to a server that does not take
-    /// our writes, so that the next connection may lead to the one that does.
+    /// Records an error that makes the connection useless: it is broken, or its server refuses our writes. Then
+    /// the next connection may lead to the right server.
     pub(crate) fn note(&self, error: &RedisError) {
         match server_code(error).as_deref() {
             None | Some(NOT_THE_MASTER | "LOADING" | "MASTERDOWN" | "NOAUTH") => self.give_up(),
@@ -331,13 +334,13 @@ fn is_not_the_master(error: &RedisError) -> bool {
     server_code(error).as_deref() == Some(NOT_THE_MASTER)
 }
 
-/// Asks by PING until there is an answer, or an error, or silence for too long. It goes on whether or not anybody waits for
-/// what it finds.
+/// Sends PING until there is an answer, an error, or too long a silence. It goes on even if nobody waits for the
+/// result.
 async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::Sender<Death>>) {
     let silence = connection.siblings.silence();
     let mut silent_since = silent_since;
     loop {
-        // Replies to something else may come while the answer to this waits behind them.
+        // Replies to other requests may come first.
         silent_since = silent_since.max(connection.health.heard());
         let suspect_at = silent_since + connection.patience();
         let alarms = connection.siblings.alarms();
@@ -347,7 +350,7 @@ async fn check(connection: Connection, silent_since: Instant, found: Arc<watch::
             return judge(&connection, alarms, answer, found);
         }
         connection.suspect(silent_since);
-        // A PING that is itself forgotten in the queue is followed by another.
+        // If redis-rs forgets this PING in its queue, another follows.
         let again = (silent_since + silence).min(Instant::now() + PING_AGAIN);
         if let Ok(answer) = tokio::time::timeout_at(again, &mut answer).await {
             return judge(&connection, alarms, answer, found);
@@ -367,7 +370,7 @@ fn judge(connection: &Connection, alarms: u64, answer: RedisResult<()>, found: A
             found.send_replace(Some(error));
         }
         _ => {
-            // First this check is over, for whoever is woken may begin the next.
+            // This check ends first, because a woken waiter may begin the next.
             drop(found);
             connection.found_sound(alarms);
         }

@@ -22,36 +22,37 @@ use crate::redis::transport::siblings::Siblings;
 use crate::redis::transport::tracked::Tracked;
 use crate::redis::transport::tracking::{Tracking, keep_heard};
 
-/// How many commands of one connection may wait to be written. redis-rs has 50, where callers begin to queue early.
+/// How many commands of one connection may wait to be written. redis-rs has 50, so callers would queue early.
 const WRITE_QUEUE: usize = 1024;
 
-/// How often a connection is begun that is cut before it is made.
+/// How often to start a connection that is cut during its handshake.
 const HANDSHAKES: u32 = 5;
 
-/// A connection without traffic is asked by the system after so long: before a load balancer forgets it.
+/// After how long the system probes a connection without traffic: before a load balancer forgets it.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
 
-/// And again so many times as long apart, until the system gives it up.
+/// The pause between these probes, until the system gives the connection up.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
 const KEEPALIVES: u32 = 3;
 
-/// After so long without an acknowledgement the system gives a connection up. The pool does so long before.
+/// After how long without an acknowledgement the system gives a connection up. The pool does so much
+/// earlier.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
 /// Where connections come from.
 #[derive(Clone)]
 pub(crate) enum Origin {
-    /// The store makes them, tracked if that is asked for and the server can.
+    /// The store makes them, tracked if that is configured and the server can.
     Dialer(Dialer, Option<Arc<Tracking>>),
-    /// Each leads to the master that the sentinels name, and is made as by this dialer.
+    /// The store makes them with this dialer, to the master that the sentinels name.
     Sentinels(Arc<Sentinels>, Dialer, Option<Arc<Tracking>>),
     /// The service makes them.
     Manager(Arc<dyn Manager>),
 }
 
-/// Without the dialer, which has the password.
+/// Hides the dialer, which has the password.
 impl fmt::Debug for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -62,7 +63,7 @@ impl fmt::Debug for Origin {
     }
 }
 
-/// What makes connections in the name of the service.
+/// Makes connections for the service.
 #[async_trait::async_trait]
 pub(crate) trait Manager: Send + Sync {
     async fn make(&self) -> RedisResult<MultiplexedConnection>;
@@ -88,12 +89,13 @@ where
 /// The operation has the deadline.
 const NO_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// Who uses a connection.
+/// The user of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     /// All calls.
     Shared,
-    /// One caller alone, who waits for replicas on it, or reads events. The near cache keeps nothing that is read there.
+    /// One caller alone, which waits for replicas or reads events on it. The near cache keeps nothing that is read
+    /// there.
     Alone,
 }
 
@@ -104,12 +106,12 @@ pub(crate) struct Connector {
     config: AsyncConnectionConfig,
     timeout: Duration,
     siblings: Arc<Siblings>,
-    /// Who is told by the server of changes of what was read on its connections.
+    /// Receives the server's reports of changes on its connections.
     ear: Option<Arc<Ear>>,
 }
 
 impl Connector {
-    /// A connection takes as long as `timeout` at most, and as long may one be silent.
+    /// `timeout` limits how long a connect takes, and how long a connection may be silent.
     pub(crate) fn new(origin: Origin, timeout: Duration) -> Self {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(None) // that of the whole handshake is ours
@@ -118,7 +120,7 @@ impl Connector {
         Self { origin, config, timeout, siblings: Arc::new(Siblings::new(timeout)), ear: None }
     }
 
-    /// One that leads to where this one does.
+    /// A connector to the same server, whose connections report changes to an ear.
     pub(crate) fn listening(&self, ear: Arc<Ear>) -> Self {
         Self { ear: Some(ear), ..Self::new(self.origin.clone(), self.timeout) }
     }
@@ -132,14 +134,14 @@ impl Connector {
             let told = format!("the server was silent for {:?}", self.timeout);
             Err(timed_out(told))
         };
-        // A panic, of what tells credentials or of TLS, is an error as any other, and says what it was.
+        // A panic in a source of credentials or in TLS becomes an ordinary error with its message.
         let made =
             AssertUnwindSafe(self.handshakes(of)).catch_unwind().map(|made| made.unwrap_or_else(panicked));
         tokio::time::timeout(self.timeout, made).await.unwrap_or_else(late)
     }
 
-    /// A connection that is cut while it is made is made again. One that is refused is not: the server is down, and
-    /// whoever waits is to know at once.
+    /// Retries a connection that is cut during its handshake. It does not retry a refused one: the server is down,
+    /// and callers must learn that at once.
     async fn handshakes(&self, of: Use) -> RedisResult<Connection> {
         for _ in 1..HANDSHAKES {
             match self.handshake(of).await {
@@ -154,7 +156,7 @@ impl Connector {
         let Link { mut link, tracked, named } = self.link(of).await?;
         let sent = Instant::now();
         // A server that wants a password closes the connection at the first long command, which looks like a lost
-        // reply. These short ones it answers.
+        // reply. It answers these short ones.
         let (role, time) = Role::find_out(&mut link).await?;
         let round_trip = sent.elapsed();
         let mut connection = Connection::new(link, role, self.siblings.clone()).named(named);
@@ -202,11 +204,11 @@ impl Connector {
     }
 }
 
-/// A connection that was made, and what is known of it.
+/// A new connection, and what is known of it.
 struct Link {
     link: MultiplexedConnection,
     tracked: Option<Arc<Tracked>>,
-    /// If sentinels named its server.
+    /// Set if sentinels named its server.
     named: Option<Named>,
 }
 
@@ -216,7 +218,7 @@ fn panicked(panic: Box<dyn Any + Send>) -> RedisResult<Connection> {
     Err(std::io::Error::other(format!("a panic while connecting: {text}")).into())
 }
 
-/// Has the system keep connections alive, and give up those that are dead, unless the service has said how.
+/// Makes the system keep connections alive and give up dead ones, unless the service has set that.
 pub(crate) fn kept_alive(info: ConnectionInfo) -> ConnectionInfo {
     let mut settings = info.tcp_settings().clone().set_nodelay(true);
     if settings.keepalive().is_none() {

@@ -1,4 +1,4 @@
-//! What becomes of something that is sent once.
+//! The outcome of one send.
 
 use std::sync::Arc;
 
@@ -7,12 +7,12 @@ use redis::RedisError;
 use crate::model::{Error, Obstacle, Result, cause};
 use crate::redis::transport::failure;
 
-/// What became of something that was to be sent once.
+/// The outcome of one send.
 #[derive(Debug)]
 pub(crate) enum Delivery<T> {
     /// The server answered.
     Answered(T),
-    /// The server answered with an error: of what was sent as a whole, or out of a script.
+    /// The server answered with an error: for the whole request, or from within a script.
     Refused(RedisError),
     /// The connection broke before the answer.
     Lost(RedisError),
@@ -23,12 +23,12 @@ pub(crate) enum Delivery<T> {
 }
 
 impl<T> Delivery<T> {
-    /// The same with another answer.
+    /// The same outcome, with another answer.
     pub(crate) fn map<U>(self, answer: impl FnOnce(T) -> U) -> Delivery<U> {
         self.and_then(|answered| Delivery::Answered(answer(answered)))
     }
 
-    /// What an answer comes to.
+    /// The outcome that an answer leads to.
     pub(crate) fn and_then<U>(self, comes_to: impl FnOnce(T) -> Delivery<U>) -> Delivery<U> {
         match self {
             Self::Answered(answered) => comes_to(answered),
@@ -39,7 +39,7 @@ impl<T> Delivery<T> {
         }
     }
 
-    /// Of what may run any number of times: without an answer it counts as not executed.
+    /// The result of a repeatable request: without an answer it counts as not executed.
     pub(crate) fn or_not_executed(self) -> Result<T> {
         match self {
             Self::Answered(answer) => Ok(answer),
@@ -50,7 +50,7 @@ impl<T> Delivery<T> {
     }
 }
 
-/// That nothing came in time.
+/// The error when nothing came in time.
 pub(crate) fn timed_out(told: impl Into<String>) -> RedisError {
     std::io::Error::new(std::io::ErrorKind::TimedOut, told.into()).into()
 }
@@ -63,12 +63,12 @@ pub(crate) struct Unavailable {
 }
 
 impl Unavailable {
-    /// None could be made.
+    /// No connection could be made.
     pub(crate) fn connect(cause: Arc<RedisError>) -> Self {
         Self { cause, is_late: false }
     }
 
-    /// None was there by the deadline.
+    /// No connection was there by the deadline.
     pub(crate) fn late(cause: Arc<RedisError>) -> Self {
         Self { cause, is_late: true }
     }
@@ -77,7 +77,7 @@ impl Unavailable {
         &self.cause
     }
 
-    /// Whether it is only that the deadline came first.
+    /// Whether the only reason is the deadline.
     pub(crate) fn is_late(&self) -> bool {
         self.is_late
     }

@@ -1,4 +1,4 @@
-//! Reaches a server: where it is, over TLS or not, and as whom.
+//! Connects to a server: its address, TLS or not, and the user.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, Proto
 use crate::redis::credentials::CredentialsSource;
 use crate::redis::transport::address::Address;
 
-/// How a server is reached.
+/// The settings to connect to a server.
 #[derive(Clone, Debug)]
 pub(crate) struct Dialer {
     info: Box<ConnectionInfo>,
@@ -16,10 +16,11 @@ pub(crate) struct Dialer {
 }
 
 impl Dialer {
-    /// Credentials are asked for each time; without a source, those of `info` are used.
+    /// Asks for credentials each time; without a source, uses those of `info`.
     ///
-    /// redis-rs would tell the server its name in a round trip of its own, for nothing that a store needs; but over TLS
-    /// that a certificate of ours is refused comes with the first reply, and only this one's errors keep their cause.
+    /// redis-rs would send its name to the server in an extra round trip, which a store does not need. Over TLS it is
+    /// kept: the server's refusal of our certificate comes with the first reply, and only the errors of this request
+    /// keep their cause.
     pub(crate) fn new(info: ConnectionInfo, credentials: Option<CredentialsSource>) -> Self {
         let settings = info.redis_settings().clone();
         let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
@@ -36,7 +37,7 @@ impl Dialer {
         Self::new(info, self.credentials.clone())
     }
 
-    /// To a server at another address, and else the same.
+    /// The same settings for a server at another address.
     pub(crate) fn at(&self, address: &Address) -> Self {
         let (host, port) = (address.host.clone(), address.port);
         let place = match self.info.addr().clone() {

@@ -1,5 +1,5 @@
-//! Who waits for changes of keys that were read on a connection. The server tells of them on it (RESP3, client tracking), so
-//! nothing is asked while nothing happens.
+//! The readers that wait for changes of keys. The server reports changes on the connection (RESP3, client tracking), so
+//! nobody polls while nothing happens.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,16 +12,16 @@ use tokio::sync::Notify;
 use crate::redis::transport::dialer::Dialer;
 use crate::redis::transport::tracking::{is_in_order, speaks_no_resp3};
 
-/// Who waits for changes of which keys.
+/// The readers that wait for changes, by key.
 #[derive(Debug, Default)]
 pub(crate) struct Ear {
     waiting: Mutex<HashMap<Vec<u8>, Weak<Notify>>>,
-    /// Whether the server of the last connection tells of changes.
+    /// Whether the server of the last connection reports changes.
     is_told: AtomicBool,
 }
 
 impl Ear {
-    /// What is notified when a key has changed since it was read last, or nobody would tell.
+    /// A handle that is notified when a key has changed since the last read, or when reports have stopped.
     pub(crate) fn of(&self, key: &[u8]) -> Arc<Notify> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = waiting.get(key).and_then(Weak::upgrade) {
@@ -33,7 +33,7 @@ impl Ear {
         changed
     }
 
-    /// Whether the server tells of changes, so that nobody has to ask again and again.
+    /// Whether the server reports changes, so that readers need not poll.
     pub(crate) fn is_told(&self) -> bool {
         self.is_told.load(Ordering::Acquire)
     }
@@ -41,7 +41,7 @@ impl Ear {
     fn heard(&self, told: &[Value]) {
         let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Value::Array(keys)) = told.first() else {
-            // All of them: the database was flushed.
+            // All keys: the database was flushed.
             waiting.values().filter_map(Weak::upgrade).for_each(|changed| changed.notify_waiters());
             return;
         };
@@ -54,7 +54,8 @@ impl Ear {
         }
     }
 
-    /// Makes a connection on which the server tells, if it can. `None`: it speaks no RESP3, and another is to be made.
+    /// Makes a connection on which the server reports changes, if it can. `None`: it does not speak RESP3, so another
+    /// connection is needed.
     pub(crate) async fn connect(
         self: &Arc<Self>,
         dialer: &Dialer,
@@ -65,7 +66,7 @@ impl Ear {
         let heed = move |told: PushInfo| -> Result<(), redis::aio::SendError> {
             match told.kind {
                 PushKind::Invalidate => ear.heard(&told.data),
-                // Whatever happened meanwhile is read on the next.
+                // The next connection reads whatever happened meanwhile.
                 PushKind::Disconnection => ear.heard(&[]),
                 _ => {}
             }
@@ -82,7 +83,7 @@ impl Ear {
         let answers = link.send_packed_commands(&begin, 0, 2).await?;
         let is_told = matches!(answers.as_slice(), [Value::Map(hello), Value::Okay] if is_in_order(hello));
         if !is_told {
-            tracing::debug!("the server does not tell of new events: it is asked again and again");
+            tracing::debug!("the server does not report new events; the store polls it");
         }
         self.is_told.store(is_told, Ordering::Release);
         Ok(Some(link))

@@ -1,18 +1,18 @@
-//! Which map of a cluster's slots is older than what is known.
+//! Finds out which map of a cluster's slots is outdated.
 //!
-//! Nodes agree on a number with each change, its epoch, and tell each other. One that was cut off tells the map of before, and
-//! may be the first to answer. So the newest epoch that any node told stands: a map of an older one counts only if all nodes
-//! that were asked tell no newer, so that somebody has set them up anew; or if none has told a newer one for so long that a
-//! master which was cut off has stopped to serve.
+//! With each change the nodes agree on a number, its epoch, and spread it. A node that was cut off reports the old map,
+//! and may answer first. So the newest reported epoch stands. A map of an older epoch counts only in two cases: all
+//! asked nodes report nothing newer, so somebody has set the cluster up again; or no node has reported a newer one for
+//! so long that a master which was cut off has stopped serving.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Twice what `cluster-node-timeout` is by default, in which a master that is cut off finds that out.
+/// Twice the default `cluster-node-timeout`, within which a master that is cut off notices that.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
 
-/// Which of the nodes that were asked have answered.
+/// How many of the asked nodes have answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard {
     All,
@@ -23,12 +23,12 @@ pub(crate) enum Heard {
 #[derive(Debug, Default)]
 pub(crate) struct Epochs {
     newest: u64,
-    /// Since when only older ones are told.
+    /// Since when nodes report only older epochs.
     outdated_since: Option<Instant>,
 }
 
 impl Epochs {
-    /// Whether a map counts whose epoch is the newest that nodes told just now.
+    /// Whether a map counts, given the newest epoch that nodes have just reported.
     pub(crate) fn admits(&mut self, told: u64, heard: Heard, now: Instant) -> bool {
         if told < self.newest && heard == Heard::Some {
             let since = *self.outdated_since.get_or_insert(now);

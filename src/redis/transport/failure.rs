@@ -1,4 +1,4 @@
-//! What an error of the server, or of the way to it, means for a call: its kind, and in plain words.
+//! Explains an error of the server, or of the way to it: its kind, and its meaning in plain words.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,10 +9,10 @@ use crate::model::{Cause, Error, Obstacle, cause};
 use crate::redis::transport::role::NOT_THE_MASTER;
 use crate::redis::transport::server_error::{server_code, server_detail};
 
-/// Where a server repeats what it was sent, keys with session ids in them.
+/// Behind these words a server repeats its input, with keys that contain session ids.
 const ECHO: &str = ", with args beginning with";
 
-/// An error of the server or of the connection, in plain words. What redis-rs says stands behind it.
+/// An error of the server or of the connection, in plain words. redis-rs's own error is its source.
 #[derive(Debug)]
 pub(crate) struct Failure {
     words: Cow<'static, str>,
@@ -20,13 +20,13 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// What the server answered, or why there is no connection.
+    /// The failure of a server's answer, or of an attempt to connect.
     pub(crate) fn new(error: RedisError) -> Self {
         let words = words(&error);
         Self { words, source: without_secrets(error) }
     }
 
-    /// What ended a connection under a call.
+    /// The failure that ended a connection under a call.
     pub(crate) fn lost(error: RedisError) -> Self {
         if server_code(&error).is_some() {
             return Self::new(error);
@@ -47,18 +47,18 @@ impl std::error::Error for Failure {
     }
 }
 
-/// A call that the server refused as a whole, or that there was no connection for.
+/// The error of a call that the server refused as a whole, or for which there was no connection.
 pub(crate) fn not_executed(error: RedisError) -> Error {
     let obstacle = obstacle(&error);
     Error::obstacle(obstacle, cause(Failure::new(error)))
 }
 
-/// A connection that was lost, as a cause.
+/// A lost connection as a cause.
 pub(crate) fn lost(error: RedisError) -> Cause {
     cause(Failure::lost(error))
 }
 
-/// What such an error keeps a call from.
+/// The obstacle that such an error is.
 fn obstacle(error: &RedisError) -> Obstacle {
     match error.kind() {
         ErrorKind::AuthenticationFailed => return Obstacle::Auth,
@@ -97,7 +97,7 @@ fn words(error: &RedisError) -> Cow<'static, str> {
         "NOPERM" => format!("no permission for {}", forbidden(error)).into(),
         "OOM" => "memory full".into(),
         "LOADING" => "server loading its data".into(),
-        // What asked for its role says more.
+        // The question for the role gives a better message.
         NOT_THE_MASTER => match server_detail(error) {
             Some(told) if told.starts_with("the server ") => told.into(),
             _ => "the server is a replica, which takes no writes".into(),
@@ -108,18 +108,21 @@ fn words(error: &RedisError) -> Cow<'static, str> {
         "BUSY" => "the server is busy with a script".into(),
         "CLUSTERDOWN" => "the cluster is down".into(),
         "TRYAGAIN" => "the namespace's slot is being moved".into(),
-        "DENIED" => "the server is in protected mode, and takes connections of its own machine alone".into(),
+        "DENIED" => {
+            "the server is in protected mode, and accepts connections only from its own machine".into()
+        }
         "MOVED" | "ASK" => "the server is a node of a cluster, and the namespace's slot is at another".into(),
         _ if is_of_database(error) => "the server has no such database".into(),
-        _ if is_of_clients(error) => "the server has as many connections as it takes".into(),
+        _ if is_of_clients(error) => "the server has reached its limit of connections".into(),
         code => match unknown(error) {
-            Some(command) => format!("the server knows no {command}").into(),
+            Some(command) => format!("the server does not know {command}").into(),
             None => format!("the server answered with the error {code}").into(),
         },
     }
 }
 
-/// What a server says that its user may not do. Versions differ in the words, and a script of ours has its own.
+/// The permission that the server says is missing. Versions differ in their words, and our scripts have their
+/// own.
 fn forbidden(error: &RedisError) -> String {
     let detail = server_detail(error).unwrap_or_default();
     let quoted = detail.split('\'').nth(1).map(str::to_uppercase);
@@ -131,7 +134,7 @@ fn forbidden(error: &RedisError) -> String {
     }
 }
 
-/// The command that a server does not know: it was renamed, or a proxy stands before the server.
+/// The command that a server does not know: it was renamed, or a proxy is in front of the server.
 fn unknown(error: &RedisError) -> Option<String> {
     let detail = server_detail(error)?;
     let rest = detail.strip_prefix("unknown command")?;
@@ -146,13 +149,13 @@ fn is_of_clients(error: &RedisError) -> bool {
     server_detail(error).is_some_and(|detail| detail.contains("max number of clients"))
 }
 
-/// The last of an error's causes says most.
+/// The message of an error's innermost cause, which says most.
 fn innermost(error: &RedisError) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(next) = cause.source() {
         cause = next;
     }
-    // An error that wraps another shows it, and has only that one's cause for its own.
+    // An error that wraps another shows it, and has that one's cause as its own.
     cause.to_string()
 }
 
@@ -177,7 +180,7 @@ fn is_of_tls(_error: &RedisError) -> bool {
     false
 }
 
-/// The error without the name of the user, and without what was sent.
+/// The error without the name of the user, and without the input that the server repeats.
 fn without_secrets(error: RedisError) -> RedisError {
     let (Some(code), Some(detail)) = (server_code(&error), server_detail(&error)) else {
         return error;
@@ -249,13 +252,13 @@ mod tests {
                 "ERR",
                 "max number of clients reached",
                 Obstacle::Unavailable,
-                "the server has as many connections as it takes",
+                "the server has reached its limit of connections",
             ),
             (
                 "ERR",
                 "unknown command 'EVALSHA', with args beginning with: '8a1b' ",
                 Obstacle::Config,
-                "the server knows no EVALSHA",
+                "the server does not know EVALSHA",
             ),
             ("ERR", "something else", Obstacle::Server, "the server answered with the error ERR"),
         ] {

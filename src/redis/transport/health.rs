@@ -1,4 +1,4 @@
-//! How a connection is, as far as that is known.
+//! The health of a connection, as far as it is known.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -10,19 +10,20 @@ use tokio::time::Instant;
 
 use crate::store::meter::{self, Held};
 
-/// With what error a check found the connection dead; `None` as long as it did not.
+/// The error with which a check found the connection dead; `None` if it has not.
 pub(crate) type Death = Option<RedisError>;
 
-/// How a connection is.
+/// The condition of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Condition {
     Sound,
     /// Another of the pool broke or fell silent. Nothing is sent on it until it answers.
     Asked,
-    /// It does not answer in time: slow, or dead. Another takes its place, but what it was sent may still be answered.
+    /// It does not answer in time: it is slow or dead. Another takes its place, but its open requests may still be
+    /// answered.
     Suspect,
-    /// Of no more use.
+    /// It is useless.
     Broken,
 }
 
@@ -35,7 +36,7 @@ impl Condition {
 /// How long a reply may take at least before its connection is suspect.
 const SHORTEST_PATIENCE: Duration = Duration::from_millis(200);
 
-/// And how many times as long as replies took lately.
+/// Also how many times the recent round trip a reply may take.
 const PATIENCE: u32 = 3;
 
 /// What is known of a connection.
@@ -45,7 +46,7 @@ pub(crate) struct Health {
     /// How many alarms of the pool there had been when it was last found sound.
     alarms: AtomicU64,
     made: Instant,
-    /// When a reply came last, in milliseconds since it was made.
+    /// When the last reply came, in milliseconds since the connection was made.
     heard: AtomicU64,
     /// How long replies took lately, in microseconds.
     round_trip: AtomicU64,
@@ -53,14 +54,14 @@ pub(crate) struct Health {
     calls: AtomicUsize,
     /// The task that checks it.
     check: Mutex<Weak<watch::Sender<Death>>>,
-    /// Why it is dead, for whoever waits for a reply on it.
+    /// Why it is dead, for the calls that wait on it.
     death: OnceLock<RedisError>,
-    /// One more connection, as long as anybody holds it.
+    /// Counts the connection while it is held.
     _counted: Held,
 }
 
 impl Health {
-    /// Of a connection that is made at so many alarms.
+    /// The health of a connection that is made at this count of alarms.
     pub(crate) fn new(alarms: u64) -> Self {
         Self {
             condition: AtomicU8::new(Condition::Sound as u8),
@@ -79,14 +80,14 @@ impl Health {
         Condition::of(self.condition.load(Ordering::Relaxed))
     }
 
-    /// Changes from one condition to another. False: it is in another.
+    /// Changes from one condition to another. False: it was in a different one.
     pub(crate) fn turn(&self, from: Condition, to: Condition) -> bool {
         let turned =
             self.condition.compare_exchange(from as u8, to as u8, Ordering::Relaxed, Ordering::Relaxed);
         turned.is_ok()
     }
 
-    /// False: it was known.
+    /// Marks it broken. False: it was marked already.
     pub(crate) fn mark_broken(&self) -> bool {
         let was_of_use =
             self.condition.swap(Condition::Broken as u8, Ordering::Relaxed) != Condition::Broken as u8;
@@ -96,30 +97,31 @@ impl Health {
         was_of_use
     }
 
-    /// Whether it was found sound after so many alarms.
+    /// Whether it was found sound since this count of alarms.
     pub(crate) fn is_sound_at(&self, alarms: u64) -> bool {
         self.condition() == Condition::Sound && self.alarms.load(Ordering::Relaxed) == alarms
     }
 
-    /// It answered when it was asked at so many alarms; unless a call found it broken meanwhile.
+    /// Marks it sound after it answered a check that began at this count of alarms, unless a call found it
+    /// broken meanwhile.
     pub(crate) fn mark_sound(&self, alarms: u64) {
         self.alarms.store(alarms, Ordering::Relaxed);
         let _ = self.turn(Condition::Asked, Condition::Sound);
         let _ = self.turn(Condition::Suspect, Condition::Sound);
     }
 
-    /// A reply came.
+    /// Records that a reply came.
     pub(crate) fn hears(&self) {
         let since = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.heard.store(since, Ordering::Relaxed);
     }
 
-    /// When a reply came last.
+    /// When the last reply came.
     pub(crate) fn heard(&self) -> Instant {
         self.made + Duration::from_millis(self.heard.load(Ordering::Relaxed))
     }
 
-    /// A reply took so long: an eighth of what is known of that, as TCP has it.
+    /// Records how long a reply took. The new value counts for an eighth of the average, as in TCP.
     pub(crate) fn took(&self, round_trip: Duration) {
         let latest = u64::try_from(round_trip.as_micros()).unwrap_or(u64::MAX);
         let known = match self.round_trip.load(Ordering::Relaxed) {
@@ -129,8 +131,8 @@ impl Health {
         self.round_trip.store(known, Ordering::Relaxed);
     }
 
-    /// How long a reply may take before the connection is suspect: so that neither a network that is far away nor a server that
-    /// has much to do looks like a dead one.
+    /// How long a reply may take before the connection is suspect. It grows with the round trip, so that a distant
+    /// network or a busy server does not look dead.
     pub(crate) fn patience(&self, silence: Duration) -> Duration {
         let usual = Duration::from_micros(self.round_trip.load(Ordering::Relaxed));
         usual.saturating_mul(PATIENCE).min(silence).max(SHORTEST_PATIENCE)
@@ -140,7 +142,7 @@ impl Health {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// A call waits for a reply, as long as what is returned lives.
+    /// Counts a call that waits for a reply, until the returned value is dropped.
     pub(crate) fn call(&self) -> Waits<'_> {
         self.calls.fetch_add(1, Ordering::Relaxed);
         Waits { health: self, _counted: meter::IN_USE.hold() }
@@ -150,12 +152,12 @@ impl Health {
         self.death.get().cloned()
     }
 
-    /// It is dead, which the first who finds out tells.
+    /// Marks it dead. The first error counts.
     pub(crate) fn mark_dead(&self, error: RedisError) {
         let _ = self.death.set(error);
     }
 
-    /// What the task that checks it finds; `begin` begins one where there is none.
+    /// The result of the task that checks it; `begin` starts one if there is none.
     pub(crate) fn check(&self, begin: impl FnOnce(Arc<watch::Sender<Death>>)) -> watch::Receiver<Death> {
         let mut check = self.check.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(found) = check.upgrade() {

@@ -1,7 +1,7 @@
-//! Connections that one caller has alone, to wait for replicas on them.
+//! Connections that one caller has alone, to wait for replicas.
 //!
-//! WAIT counts the replicas that have what its own connection had written, and holds up all that is sent behind it. So who
-//! wants to know sends all on a connection of its own, and waits there.
+//! WAIT counts the replicas that have the writes of its own connection, and holds up everything sent behind it. So a
+//! caller that wants to know uses a connection of its own, and waits there.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,15 +19,15 @@ use crate::redis::transport::sender::Sender;
 use crate::redis::transport::server_error::server_code;
 use crate::redis::transport::servers::Servers;
 
-/// How many callers have one at once: the server's connections are limited.
+/// How many callers may have one at once: the server's connections are limited.
 const AT_ONCE: usize = 64;
 
-/// How many stay when nobody has them.
+/// How many idle ones stay open.
 const KEPT: usize = 4;
 
-const FULL: &str = "as many calls wait for replicas as may at once";
+const FULL: &str = "too many calls are waiting for replicas";
 
-/// Those of a store.
+/// The lanes of a store.
 #[derive(Debug)]
 pub(crate) struct Lanes {
     /// `None` once the store is closed.
@@ -41,17 +41,17 @@ impl Default for Lanes {
     }
 }
 
-/// One, as long as its caller has it.
+/// A lane, while its caller has it.
 #[derive(Debug)]
 pub(crate) struct Lane {
     sender: Arc<Sender>,
-    /// How many connections it had had when the caller came.
+    /// How many connections it had made when the caller came.
     made: u64,
     _place: OwnedSemaphorePermit,
 }
 
 impl Lanes {
-    /// A connection for one caller alone, of a user who may wait for replicas.
+    /// Gives a caller a connection of its own, after checking that the user may run WAIT.
     pub(crate) async fn take(&self, pool: &Pool, deadline: Instant) -> Result<Lane> {
         let full = || Error::obstacle(Obstacle::Deadline, cause(FULL));
         let place = tokio::time::timeout_at(deadline, self.callers.clone().acquire_owned()).await;
@@ -63,7 +63,7 @@ impl Lanes {
         let pool = pool_of(&sender)?;
         let connection = pool.connection(deadline).await?;
         if is_new {
-            // Before anything is changed. It waits for none.
+            // Before anything is changed. This WAIT waits for no replica.
             let (mut link, mut wait) = (connection.link.clone(), redis::cmd("WAIT"));
             wait.arg(0).arg(0);
             let asked = connection.outcome(pin!(wait.query_async::<Value>(&mut link)), deadline).await;
@@ -73,10 +73,10 @@ impl Lanes {
         Ok(Lane { sender, made, _place: place })
     }
 
-    /// The caller is done with it, and nothing waits there.
+    /// Takes a lane back when its caller is done and nothing waits on it.
     pub(crate) fn give_back(&self, lane: Lane) {
         let Lane { mut sender, .. } = lane;
-        // A handle that the caller kept would be in the way of the next.
+        // A handle that the caller kept would get in the way of the next caller.
         let is_free = Arc::get_mut(&mut sender).is_some();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(idle) = idle.as_mut().filter(|idle| is_free && idle.len() < KEPT) {
@@ -111,30 +111,31 @@ impl Lane {
         &self.sender
     }
 
-    /// How many replicas have all that the server had executed by now. `None`: that cannot be told, and nobody can tell when
-    /// the connection is free again.
+    /// How many replicas have everything that the server had executed by now. `None`: unknown, and it is unknown when
+    /// the connection will be free again.
     ///
-    /// Since Redis 7.2 WAIT counts from the last write of its connection, before that from its last command, and at a
-    /// connection that has sent nothing from nothing. A call that is repeated may have happened on another connection, and
-    /// write nothing. So a `write` comes first, whose last reply is 1 if it was one.
+    /// Since Redis 7.2 WAIT counts from the last write of its connection; before that, from its last command. On a
+    /// connection that has sent nothing it counts from nothing. A repeated call may have happened on another connection
+    /// and write nothing. So this sends a `write` first, whose last reply is 1 if it wrote.
     pub(crate) async fn replicas(&self, write: Pipeline, count: u32, timeout: Duration) -> Option<usize> {
         let pool = pool_of(&self.sender).ok()?;
         let (connection, made) = pool.first()?;
         if made != self.made {
-            tracing::debug!("the connection was lost: nobody knows which server has what was sent before");
+            tracing::debug!("the connection was lost; it is unknown which server has the earlier calls");
             return None;
         }
         let mut pipeline = write;
         pipeline.cmd("WAIT").arg(count).arg(ms(timeout)).ignore_errors();
         let mut link = connection.link.clone();
-        // Past what else a connection is asked for its health: its server is silent on purpose.
+        // It bypasses the health checks of the connection, because the server is silent on purpose.
         let asked = pipeline.query_async::<Vec<RedisResult<Value>>>(&mut link);
         let asked = tokio::time::timeout(timeout + pool.silence(), asked).await.ok()?;
-        let mut answers = asked.inspect_err(|error| tracing::debug!(%error, "no word of replicas")).ok()?;
+        let mut answers =
+            asked.inspect_err(|error| tracing::debug!(%error, "no answer about replicas")).ok()?;
         match (answers.pop()?, answers.pop()?) {
             (Ok(Value::Int(replicas)), Ok(Value::Int(1))) => usize::try_from(replicas).ok(),
             (waited, written) => {
-                tracing::debug!(?waited, ?written, "no word of replicas");
+                tracing::debug!(?waited, ?written, "no answer about replicas");
                 None
             }
         }

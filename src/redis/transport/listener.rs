@@ -1,4 +1,4 @@
-//! The connection on which a store reads events at a server: one for all readers.
+//! The connection on which all readers of a store read events from a server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,43 +8,43 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::redis::transport::ear::Ear;
 use crate::redis::transport::pool::Pool;
 
-/// The connection, and who waits for what there.
+/// The connection, and the readers that wait on it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) pool: Pool,
     pub(crate) ear: Arc<Ear>,
-    /// Who looks whether the connection lives: one at a time.
+    /// Held by the reader that checks whether the connection lives: one at a time.
     lookout: Arc<Mutex<()>>,
 }
 
-/// Which of the connections of a listener something was read on.
+/// The connection of a listener on which something was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadOn(u64);
 
-/// That one looks whether the connection lives, and the others wait for what comes of it.
+/// Held by the reader that checks whether the connection lives, while the others wait for the result.
 #[derive(Debug)]
 pub(crate) struct Lookout(#[expect(dead_code, reason = "it is held")] OwnedMutexGuard<()>);
 
 impl Listener {
-    /// One that leads to where a pool does.
+    /// A listener on the server of a pool.
     pub(crate) fn new(pool: &Pool) -> Self {
         let ear = Arc::<Ear>::default();
         Self { pool: pool.listening(ear.clone()), ear, lookout: Arc::default() }
     }
 
-    /// The connection that there is, on which something is about to be read. `None`: it is yet to be made.
+    /// The present connection, for a read that is about to start. `None`: there is none yet.
     pub(crate) fn read_on(&self) -> Option<ReadOn> {
         self.pool.first().map(|(_, nth)| ReadOn(nth))
     }
 
-    /// How long nothing was heard on the connection that something was read on. Up to then word of each change of that would
-    /// have come. `None`: nobody knows, for it is another by now, or something is wrong with it.
+    /// How long the connection of a read has been silent. Until then it would have reported each change. `None`:
+    /// unknown, because there is another connection by now, or this one is unsound.
     pub(crate) fn silence(&self, read_on: ReadOn) -> Option<Duration> {
         let (connection, nth) = self.pool.first()?;
         (nth == read_on.0 && connection.is_sound()).then(|| connection.silence())
     }
 
-    /// Waits until nobody else looks: then what was silent may have been heard of.
+    /// Waits until no other reader checks. By then the connection may have answered.
     pub(crate) async fn lookout(&self) -> Lookout {
         Lookout(self.lookout.clone().lock_owned().await)
     }

@@ -1,4 +1,4 @@
-//! A server that a store sends to: its connections, and the reads that share pipelines on them.
+//! A server of a store: its connections, and the reads that share pipelines on them.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -10,13 +10,13 @@ use crate::redis::transport::read_batcher::ReadBatcher;
 /// A server.
 #[derive(Debug)]
 pub(crate) struct Node {
-    /// `None`: the only server, wherever it is.
+    /// `None`: the only server, whatever its address.
     pub(crate) address: Option<Address>,
     pub(crate) pool: Arc<Pool>,
-    /// For what is large. Where one caller has a connection alone, the same.
+    /// The pool for large requests. If one caller has a connection alone, it is the same pool.
     pub(crate) large: Arc<Pool>,
     pub(crate) reads: Arc<ReadBatcher>,
-    /// Who reads events there, if anybody does.
+    /// The listener for events, if there are readers.
     listener: Mutex<Weak<Listener>>,
 }
 

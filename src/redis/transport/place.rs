@@ -1,4 +1,4 @@
-//! A place in the pool: its connection, and when the next may be made for it.
+//! A place in the pool: its connection, and when it may make the next one.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use crate::model::random;
 use crate::redis::transport::connection::Connection;
 
-/// How long the second attempt waits behind the first. Each waits twice as long as the one before.
+/// How long the second attempt waits after the first. Each further one waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// After so long without an attempt the next is a first one.
+/// After this time without an attempt, the next counts as a first one.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
 /// A place in the pool.
@@ -23,11 +23,11 @@ pub(crate) struct Place {
     pace: Arc<Mutex<Pace>>,
 }
 
-/// How attempts to connect follow on each other: one at a time, and with pauses.
+/// The pace of attempts to connect: one at a time, with pauses.
 #[derive(Debug, Default)]
 struct Pace {
     is_trying: bool,
-    /// How many there were in a row.
+    /// How many attempts there were in a row.
     attempts: u32,
     last: Option<Instant>,
 }
@@ -37,7 +37,7 @@ impl Place {
         self.look(|connection| connection.cloned())
     }
 
-    /// Looks at the connection, which is not cloned for that: each call looks at several.
+    /// Looks at the connection without cloning it, because each call looks at several.
     pub(crate) fn look<T>(&self, look: impl FnOnce(Option<&Connection>) -> T) -> T {
         look(self.connection.read().unwrap_or_else(PoisonError::into_inner).as_ref())
     }
@@ -46,7 +46,7 @@ impl Place {
         lock(&self.pace).is_trying
     }
 
-    /// The turn to make a connection, unless somebody has it.
+    /// The turn to make a connection, unless another task has it.
     pub(crate) fn turn(&self) -> Option<Turn> {
         let mut pace = lock(&self.pace);
         if pace.is_trying {
@@ -62,7 +62,8 @@ impl Place {
         Some(Turn { pace: self.pace.clone(), not_before })
     }
 
-    /// A connection was made. If the one before answers again, that stays, and this says false: what was read on it counts.
+    /// Stores a new connection. If the one before answers again, that stays and this returns false, because reads on it
+    /// count.
     pub(crate) fn put(&self, connection: Connection) -> bool {
         let mut place = self.connection.write().unwrap_or_else(PoisonError::into_inner);
         let is_taken = !place.as_ref().is_some_and(Connection::is_sound);
@@ -73,7 +74,8 @@ impl Place {
     }
 }
 
-/// Of so many attempts in a row; by a random part shorter, so that the processes of a fleet come one after another.
+/// The pause after this many attempts in a row. A random part shortens it, so that the processes of a fleet do not
+/// connect all at once.
 fn pause_after(attempts: u32) -> Duration {
     let Some(doublings) = attempts.checked_sub(1) else {
         return Duration::ZERO;
@@ -86,7 +88,7 @@ fn lock(pace: &Mutex<Pace>) -> MutexGuard<'_, Pace> {
     pace.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The turn to make a connection for a place. It is over when this is dropped.
+/// The turn to make a connection for a place. Dropping it ends the turn.
 #[derive(Debug)]
 pub(crate) struct Turn {
     pace: Arc<Mutex<Pace>>,
@@ -94,7 +96,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Waits for the moment to begin.
+    /// Waits until the attempt may begin.
     pub(crate) async fn wait(&mut self) {
         tokio::time::sleep_until(self.not_before).await;
         lock(&self.pace).last = Some(Instant::now());

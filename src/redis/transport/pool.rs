@@ -1,10 +1,10 @@
-//! Connections: a few places, each with a multiplexed one that any number of calls share. A call takes a clone and holds
-//! nothing: so a pool of four serves as many calls as there are.
+//! The pool: a few places, each with a multiplexed connection that any number of calls share. A call takes a clone and
+//! holds nothing, so a pool of four serves any number of calls.
 //!
-//! What a connection needs is the pool's own work and no caller's: whoever asks it whether it is alive, and whoever makes
-//! the next one, is a task that ends by itself, whatever the deadlines of those who wait are. (bb8 checks a connection in
-//! the future of the caller that takes it, who drops the check with his deadline; and it cannot replace one that may still
-//! answer.)
+//! The pool maintains its connections itself, not in callers' futures. Tasks check whether a connection is alive and
+//! make the next one, and end by themselves, whatever the deadlines of waiting calls are. (bb8 checks a connection in
+//! the future of the caller that takes it, which drops the check at its deadline; and it cannot replace a connection
+//! that may still answer.)
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ use crate::redis::transport::ear::Ear;
 use crate::redis::transport::place::{Place, Turn};
 use crate::store::meter;
 
-/// How many connections there are beside the others for what is large.
+/// How many extra connections there are for large requests.
 const FOR_LARGE: u32 = 2;
 
 /// The connections of a store.
@@ -33,15 +33,15 @@ struct Shared {
     connector: Arc<Connector>,
     of: Use,
     places: Box<[Place]>,
-    /// With which place the next search begins.
+    /// The place at which the next search begins.
     next: AtomicUsize,
-    /// How many connections took a place.
+    /// How many connections were put into places.
     made: AtomicU64,
-    /// The last attempt that failed, told to those who wait; `None` once a connection was made.
+    /// The last failed attempt, for the calls that wait; `None` once a connection was made.
     failure: watch::Sender<Option<Failure>>,
 }
 
-/// An attempt to make a connection, which failed.
+/// A failed attempt to make a connection.
 #[derive(Clone, Debug)]
 struct Failure {
     began: Instant,
@@ -49,7 +49,7 @@ struct Failure {
 }
 
 impl Pool {
-    /// A pool of up to `size` connections, made as they are needed.
+    /// A pool of up to `size` connections, which are made when needed.
     pub(crate) fn new(connector: Connector, size: u32) -> Self {
         Self::of(Use::Shared, Arc::new(connector), size)
     }
@@ -61,13 +61,13 @@ impl Pool {
         Self(Arc::new(Shared { connector, of, places, next, made, failure }))
     }
 
-    /// One of a single connection, which leads to where these do.
+    /// A pool of a single connection to the same server.
     pub(crate) fn alone(&self) -> Self {
         Self::of(Use::Alone, self.0.connector.clone(), 1)
     }
 
-    /// The connections for what is large. Replies come one after another on a connection, and so do requests: one of some
-    /// megabytes would hold up all that is sent behind it. Who has a connection alone keeps to it.
+    /// The pool for large requests. Requests and replies on a connection come one after another, so one of some
+    /// megabytes would hold up everything behind it. A caller with a connection of its own keeps using that.
     pub(crate) fn for_large(self: &Arc<Self>) -> Arc<Self> {
         match self.0.of {
             Use::Shared => Arc::new(Self::of(Use::Shared, self.0.connector.clone(), FOR_LARGE)),
@@ -75,19 +75,19 @@ impl Pool {
         }
     }
 
-    /// One of a single connection, on which the server tells of changes.
+    /// A pool of a single connection on which the server reports changes.
     pub(crate) fn listening(&self, ear: Arc<Ear>) -> Self {
         Self::of(Use::Alone, Arc::new(self.0.connector.listening(ear)), 1)
     }
 
-    /// The connection in the first place, and how many there were so far.
+    /// The connection in the first place, and how many were made so far.
     pub(crate) fn first(&self) -> Option<(Connection, u64)> {
-        // In this order, for one that comes between is not taken for the one before.
+        // In this order, so that a connection that comes in between is not taken for the one before.
         let connection = self.0.places.first()?.connection()?;
         Some((connection, self.0.made.load(Ordering::Acquire)))
     }
 
-    /// How long a connection may answer nothing until it is given up.
+    /// How long a connection may stay silent before it is given up.
     pub(crate) fn silence(&self) -> Duration {
         self.0.connector.siblings().silence()
     }
@@ -96,7 +96,7 @@ impl Pool {
     pub(crate) async fn connection(&self, deadline: Instant) -> Result<Connection, Unavailable> {
         match self.0.choose() {
             Some(connection) => Ok(connection),
-            // What waits is boxed: it is large and rare, and would be a part of each call's future.
+            // The waiting part is boxed: it is large and rare, and would enlarge each call's future.
             None => Box::pin(self.0.wait(deadline)).await,
         }
     }
@@ -106,7 +106,7 @@ impl Pool {
         self.0.late()
     }
 
-    /// Whether a connection was made that is not known to be broken.
+    /// Whether there is a connection that is not known to be broken.
     pub(crate) fn is_connected(&self) -> bool {
         let is_there = |connection: Option<&Connection>| connection.is_some_and(|it| !it.is_broken());
         self.0.places.iter().any(|place| place.look(is_there))
@@ -121,8 +121,8 @@ impl Pool {
 }
 
 impl Shared {
-    /// The sound connection on which the fewest calls wait: so one that brings a large reply holds up those only that were
-    /// sent before. Sees to what the others need, and to one more where all are in use.
+    /// Chooses the sound connection on which the fewest calls wait, so that a large reply holds up only earlier calls.
+    /// It also starts checks and replacements of the others, and one more connection if all are in use.
     fn choose(self: &Arc<Self>) -> Option<Connection> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let (mut best, mut empty, mut is_one_on_its_way) = (None, None, false);
@@ -156,7 +156,7 @@ impl Shared {
         self.places.iter().any(|place| place.look(|connection| connection.is_some_and(Connection::is_asked)))
     }
 
-    /// Begins to make a connection for a place, unless somebody does.
+    /// Starts to make a connection for a place, unless another task does.
     fn fill(self: &Arc<Self>, at: usize) {
         if let Some(turn) = self.places[at].turn() {
             tokio::spawn(Filling { shared: self.clone(), at, turn: Some(turn), is_over: false }.run());
@@ -177,20 +177,20 @@ impl Shared {
         let (came, mut failure) = (Instant::now(), self.failure.subscribe());
         loop {
             let mut woken = std::pin::pin!(self.connector.siblings().woken());
-            // From here on it is woken, so no connection comes between the look and the wait.
+            // From here on it will be woken, so no connection is missed between the look and the wait.
             woken.as_mut().enable();
             if let Some(connection) = self.choose() {
                 return Ok(connection);
             }
             tokio::select! {
                 biased;
-                // A runtime that ends drops at once what is spawned, and that wakes this: without a pause the call would go on
-                // for ever, and hold up the end.
+                // A runtime that ends drops spawned tasks at once, which wakes this loop. Without a pause the call
+                // would loop for ever and hold up the end.
                 () = woken => tokio::task::yield_now().await,
                 Ok(()) = failure.changed() => {
-                    // One that began before says nothing of now.
+                    // An attempt that began earlier says nothing about now.
                     let told = failure.borrow_and_update().clone().filter(|failure| failure.began >= came);
-                    // Where another connection is asked whether it is sound, its answer may come first.
+                    // If another connection is being checked, its answer may come first.
                     if let Some(failure) = told
                         && !self.is_one_asked()
                     {
@@ -207,7 +207,7 @@ impl Shared {
 }
 
 const SILENT: &str =
-    "the server is silent: neither was a connection made before the deadline, nor did one answer";
+    "the server is silent: no new connection was made and no existing one answered before the deadline";
 
 /// A connection that is being made for a place.
 struct Filling {
@@ -227,7 +227,7 @@ impl Filling {
         let outcome = if made.is_ok() { "ok" } else { "error" };
         meter::CONNECT.record(&beginning, &[(meter::OUTCOME, outcome)]);
         self.is_over = true;
-        // First the turn, for whoever is told begins the next.
+        // The turn ends first, because a woken waiter begins the next.
         self.turn = None;
         match made {
             Ok(connection) => {
@@ -241,17 +241,17 @@ impl Filling {
                 self.shared.connector.siblings().wake();
             }
             Err(error) => {
-                tracing::debug!(%error, "no connection to redis");
+                tracing::debug!(%error, "could not connect to redis");
                 self.shared.failed(began, error);
             }
         }
     }
 }
 
-/// One that the end of its runtime breaks off, in its turn or before, is begun again by those who wait in another.
+/// If the end of its runtime cancels it, the calls that wait in another runtime start it again.
 impl Drop for Filling {
     fn drop(&mut self) {
-        // First the turn.
+        // The turn ends first.
         self.turn = None;
         if !self.is_over {
             self.shared.connector.siblings().wake();

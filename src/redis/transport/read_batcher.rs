@@ -1,8 +1,8 @@
-//! Reads of callers at once, in one pipeline, with one TIME for all.
+//! Batches concurrent reads into one pipeline, with one TIME for all.
 //!
-//! What goes around a read (a connection, a wake of the task that writes and one of the task that reads) costs more than
-//! the read. So a read that comes while others are on their way is sent by a task, with all that came meanwhile. Nobody
-//! waits for others to come: a read that comes when none is on its way is sent at once, alone.
+//! The work around a read (a connection, waking the writing and the reading task) costs more than the read. So while
+//! reads are on their way, a task collects the new ones and sends them together. A read never waits for others to come:
+//! if none is on its way, it is sent at once, alone.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,34 +18,34 @@ use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::pool::Pool;
 use crate::redis::transport::tracked::Tracked;
 
-/// How many reads share a pipeline at most: the last one's reply keeps the first one waiting.
+/// How many reads share a pipeline at most: the first one waits for the last one's reply.
 const READS_PER_PIPELINE: usize = 128;
 
-/// What a read takes at most: its name, its key and two numbers; and how many bytes beside the key.
+/// The most arguments of a read: its name, its key and two numbers; and the bytes beside the key.
 const ARGUMENTS: usize = 4;
 const ARGUMENT_BYTES: usize = 16;
 
-/// What was read.
+/// The result of a read.
 #[derive(Debug)]
 pub(crate) struct Stamped {
-    /// The server's. `None`: its reply to TIME was no time.
+    /// The server's time. `None`: its reply to TIME was not a time.
     pub(crate) time_ms: Option<u64>,
     /// The reply to the read.
     pub(crate) value: Value,
-    /// Where the server tells of its next change.
+    /// The connection on which the server will report the next change.
     pub(crate) read_on: Option<Arc<Tracked>>,
 }
 
-/// How much of a string comes in a pipeline with others where strings may be large: the replies to a pipeline are handed out
+/// How much of a string is read in a shared pipeline if strings may be large: a pipeline's replies are handed out only
 /// when the last is here.
 const SHARE: usize = 64 * 1024;
 
-/// What of a string is read.
+/// The part of a string to read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Part {
-    /// So many bytes, or as many as there are: none of a key that is absent. `None`: all of it.
+    /// Up to this many bytes; an absent key has none. `None`: all of it.
     bytes: Option<usize>,
-    /// Whether the server is asked to tell of its next change.
+    /// Whether the server is asked to report the next change.
     is_kept: bool,
     /// Whether it is known to be large.
     is_large: bool,
@@ -54,41 +54,41 @@ pub(crate) struct Part {
 impl Part {
     pub(crate) const WHOLE: Self = Self { bytes: None, is_kept: false, is_large: false };
 
-    /// All of it, and the server is asked to tell of its next change.
+    /// All of it, and the server is asked to report the next change.
     pub(crate) const KEPT: Self = Self { is_kept: true, ..Self::WHOLE };
 
     pub(crate) fn beginning(bytes: usize) -> Self {
         Self { bytes: Some(bytes), ..Self::WHOLE }
     }
 
-    /// As much of it as goes with others.
+    /// As much of it as fits into a shared pipeline.
     pub(crate) fn share(self) -> Self {
         Self { bytes: Some(SHARE), ..self }
     }
 
-    /// What is read behind its share, which had so many bytes. `None`: that was all of it.
+    /// The part behind a share that had this many bytes. `None`: that was all.
     pub(crate) fn behind_share(self, bytes: usize) -> Option<Self> {
         match bytes {
-            // Absent, or empty.
+            // The key is absent or empty.
             0 => Some(self),
             1..SHARE => None,
             _ => Some(Self { is_large: true, ..self }),
         }
     }
 
-    /// Whether it would hold up what goes with it.
+    /// Whether it would hold up other reads.
     pub(crate) fn is_large(self) -> bool {
         self.is_large
     }
 
-    /// Adds the read, and tells how many replies come before its own.
+    /// Adds the read, and returns how many replies come before its own.
     fn read(self, pipeline: &mut Pipeline, key: &[u8], connection: &Connection) -> usize {
         let is_kept = self.is_kept && connection.tracking().is_some();
         if is_kept {
-            // It holds for one command, so for no other read of the pipeline.
+            // It applies to one command, so to no other read of the pipeline.
             pipeline.cmd("CLIENT").arg("CACHING").arg("YES");
         }
-        // Of the size that it will have, for it would grow with each argument.
+        // Allocated at its final size; otherwise it would grow with each argument.
         let mut cmd = Cmd::with_capacity(ARGUMENTS, ARGUMENT_BYTES + key.len());
         match self.bytes {
             None => cmd.arg("GET").arg(key),
@@ -114,11 +114,11 @@ struct Read {
     deadline: Instant,
     /// How many replies there are before its own.
     prefix: usize,
-    /// `None` once the caller was told.
+    /// `None` once the caller has its answer.
     caller: Option<oneshot::Sender<Delivery<Stamped>>>,
 }
 
-/// Without the key, which has the session id in it.
+/// Hides the key, which contains the session id.
 impl std::fmt::Debug for Read {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Read").field("deadline", &self.deadline).finish_non_exhaustive()
@@ -126,10 +126,10 @@ impl std::fmt::Debug for Read {
 }
 
 impl ReadBatcher {
-    /// Reads what is under a key, and the time. It ends by the deadline.
+    /// Reads the value of a key, and the time. It ends by the deadline.
     ///
-    /// Cancellation safety: a read that is dropped before it is sent is not sent. No caller sends for another: one that is
-    /// dropped or not polled holds nobody up.
+    /// Cancellation safety: a read that is dropped before it is sent is not sent. No caller sends for another, so a
+    /// caller that is dropped or not polled holds nobody up.
     pub(crate) async fn read(
         self: &Arc<Self>,
         pool: &Arc<Pool>,
@@ -160,17 +160,17 @@ impl ReadBatcher {
     }
 }
 
-/// A pipeline that is on its way, for as long as this lives.
+/// A pipeline that is on its way, while this lives.
 struct OnItsWay<'a>(&'a ReadBatcher);
 
 impl<'a> OnItsWay<'a> {
-    /// One more.
+    /// Counts one more.
     fn begin(batcher: &'a ReadBatcher) -> Self {
         batcher.on_their_way.fetch_add(1, Ordering::Relaxed);
         Self(batcher)
     }
 
-    /// The first, if there is no other.
+    /// Counts the first, if there is no other.
     fn alone(batcher: &'a ReadBatcher) -> Option<Self> {
         let begun = batcher.on_their_way.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed);
         begun.is_ok().then(|| Self(batcher))
@@ -195,7 +195,7 @@ pub(crate) async fn read_alone(pool: &Pool, key: &[u8], part: Part, deadline: In
     answered.and_then(|(time_ms, mut values)| stamped(time_ms, &mut values, prefix, &connection))
 }
 
-/// Reads at a node that does not own the slot yet: it serves the one command that follows ASKING.
+/// Reads at a node that does not own the slot yet: it serves one command after ASKING.
 pub(crate) async fn read_asked(pool: &Pool, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
     let connection = match pool.connection(deadline).await {
         Ok(connection) => connection,
@@ -208,7 +208,7 @@ pub(crate) async fn read_asked(pool: &Pool, key: &[u8], part: Part, deadline: In
     answered.and_then(|(time_ms, values)| stamped(time_ms, &mut values.skip(1), 0, &connection))
 }
 
-/// The time, which is asked first, and the replies to the other commands.
+/// The time, which comes first, and the replies to the other commands.
 async fn with_time(
     connection: &Connection,
     pipeline: &Pipeline,
@@ -231,7 +231,7 @@ fn stamped(
     connection: &Connection,
 ) -> Delivery<Stamped> {
     let is_asked_to_tell = prefix > 0 && values.by_ref().take(prefix).all(|reply| reply == Value::Okay);
-    // Where there is no reply, that must not look like an absent key.
+    // A missing reply must not look like an absent key.
     match values.next().unwrap_or(Value::Okay) {
         Value::ServerError(error) => {
             let error = RedisError::from(error);
@@ -245,7 +245,7 @@ fn stamped(
     }
 }
 
-/// The task that sends for those who wait.
+/// The task that sends for waiting reads.
 struct Turn {
     batcher: Arc<ReadBatcher>,
     taken: bool,
@@ -253,7 +253,7 @@ struct Turn {
 
 impl Turn {
     async fn send(mut self, pool: Arc<Pool>) {
-        // Those who were woken by the same replies as the first come now.
+        // Callers that the same replies have woken come now.
         tokio::task::yield_now().await;
         let mut reads = std::mem::take(&mut *self.batcher.waiting());
         self.taken = true;
@@ -270,7 +270,8 @@ impl Turn {
     }
 }
 
-/// A runtime that shuts down drops the task before its turn. Nobody else would send what waits for it, so that is let go.
+/// A runtime that shuts down drops the task before its turn. No other task would send the reads that wait for it, so
+/// they are dropped.
 impl Drop for Turn {
     fn drop(&mut self) {
         if !self.taken {
@@ -283,7 +284,7 @@ impl Drop for Turn {
 struct Batch(Vec<Read>);
 
 impl Batch {
-    /// Sends them as one pipeline, and tells each caller by its deadline what became of it.
+    /// Sends them as one pipeline, and gives each caller its outcome by its deadline.
     async fn send(mut self, pool: &Pool) {
         let Some(connection) = self.connection(pool).await else { return };
         let mut pipeline = Pipeline::with_capacity(1 + self.0.len());
@@ -292,8 +293,8 @@ impl Batch {
             read.prefix = read.part.read(&mut pipeline, &read.key, &connection);
         }
         let (mut link, began) = (connection.link.clone(), Instant::now());
-        // An answer that is here is not used where the server tells its role too late for the soonest: the others wait for their own
-        // deadlines then, and nothing is asked of what has ended.
+        // If the server reports its role too late for the soonest deadline, an answer that is here is not used. The
+        // other callers wait for their own deadlines, and a future that has ended is not polled again.
         let mut sent = pin!(link.send_packed_commands(&pipeline, 0, pipeline.len()).fuse());
         while let Some(soonest) = self.soonest() {
             match connection.outcome(sent.as_mut(), soonest).await {
@@ -305,7 +306,7 @@ impl Batch {
         }
     }
 
-    /// A connection for those whose deadline it comes before; `None` if there is none for anybody.
+    /// A connection for the reads whose deadlines have not passed; `None` if there is none for any.
     async fn connection(&mut self, pool: &Pool) -> Option<Connection> {
         loop {
             match pool.connection(self.soonest()?).await {
@@ -321,7 +322,7 @@ impl Batch {
         }
     }
 
-    /// The first deadline of those who were not told yet.
+    /// The first deadline among the reads without an answer.
     fn soonest(&self) -> Option<Instant> {
         self.0.iter().filter(|read| read.caller.is_some()).map(|read| read.deadline).min()
     }
@@ -347,7 +348,7 @@ impl Read {
     }
 
     fn tell(&mut self, delivery: Delivery<Stamped>) {
-        // A caller who does not wait any more needs none.
+        // A caller that no longer waits needs no answer.
         let _ = self.caller.take().map(|caller| caller.send(delivery));
     }
 }

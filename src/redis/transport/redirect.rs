@@ -1,4 +1,4 @@
-//! What a node of a cluster answers that does not serve a key: nothing was executed.
+//! The answers of a cluster's node that does not serve a key: nothing was executed.
 
 use redis::RedisError;
 
@@ -6,25 +6,25 @@ use crate::redis::transport::delivery::Delivery;
 use crate::redis::transport::role::NOT_THE_MASTER;
 use crate::redis::transport::server_error::server_code;
 
-/// Where else, or when.
+/// Where or when to send instead.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Redirect {
     /// Another node owns the slot: its address.
     Moved(String),
-    /// The slot is being moved there, and the keys are not here any more, or not yet.
+    /// The slot is moving to this address, and the keys are no longer here, or not yet.
     Ask(String),
-    /// In a moment: some of the keys are here and some are not, or the cluster has nobody for the slot.
+    /// Later: some of the keys are here and some are not, or no node owns the slot.
     Later,
     /// The node is not the slot's master any more.
     NotTheMaster,
     /// There is no connection to the node.
     Unreachable,
-    /// Nowhere that is known: the node may be gone.
+    /// Unknown: the node may be gone.
     Unknown,
 }
 
 impl Redirect {
-    /// `None`: it has been served, or refused for good.
+    /// `None`: the call was served, or refused for good.
     pub(crate) fn of<T>(delivery: &Delivery<T>) -> Option<Self> {
         match delivery {
             Delivery::Refused(error) => Self::of_error(error),

@@ -1,4 +1,4 @@
-//! Whether a server is the master: PING says PONG on a replica and on a master that was demoted, and both answer reads.
+//! Checks whether a server is the master. A replica or a demoted master answers PING and reads too.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,28 +9,31 @@ use tokio::time::Instant;
 
 use crate::redis::transport::server_error::{server_code, server_detail};
 
-/// For so long a server is taken for the master that said that it is.
+/// How long a server counts as the master after it said that it is.
 const COUNTS_FOR: Duration = Duration::from_secs(1);
 
 /// How a server is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     Role,
-    /// Where ROLE is not to be had: some services do not offer it, and a user may not be allowed to run it.
+    /// Used if ROLE is not available: some services do not offer it, and the user may not be allowed to run
+    /// it.
     Info,
 }
 
-/// What is known of a server's role.
+/// The known role of a server.
 #[derive(Debug)]
 pub(crate) struct Role {
     question: Question,
     made: Instant,
-    /// When it was asked the last time that it said that it is the master, in milliseconds since this was made.
+    /// When the question was sent whose answer last said that it is the master, in milliseconds since this was
+    /// made.
     asked: AtomicU64,
 }
 
 impl Role {
-    /// Asks the server behind a connection for its time and its role. An error where it is not the master, or does not tell.
+    /// Asks the server behind a connection for its time and its role. An error means that it is not the master, or does
+    /// not say.
     pub(crate) async fn find_out(link: &mut MultiplexedConnection) -> RedisResult<(Self, Value)> {
         let made = Instant::now();
         let mut both = Pipeline::with_capacity(2);
@@ -54,7 +57,7 @@ impl Role {
         }
     }
 
-    /// Asks again. An error where it is not the master any more.
+    /// Asks again. An error means that it is no longer the master.
     pub(crate) async fn ask(&self, link: &mut MultiplexedConnection) -> RedisResult<()> {
         let sent = Instant::now();
         let answer = match self.question {
@@ -66,7 +69,7 @@ impl Role {
         Ok(())
     }
 
-    /// Whether it has to be asked again before an answer of the server counts.
+    /// Whether it must be asked again before an answer of the server counts.
     pub(crate) fn is_due(&self) -> bool {
         let silent_ms = self.since_made(Instant::now()).saturating_sub(self.asked.load(Ordering::Relaxed));
         Duration::from_millis(silent_ms) >= COUNTS_FOR
@@ -77,18 +80,18 @@ impl Role {
     }
 }
 
-/// The code of the error that says that a server is not the master: a replica's own to whoever writes.
+/// The error code of a server that is not the master: replicas answer writes with it.
 pub(crate) const NOT_THE_MASTER: &str = "READONLY";
 
-/// What is told of a server that follows another.
+/// The message for a server that follows another.
 const REPLICA: &str = "the server is a replica";
 
-/// Whether that is why a server does not count.
+/// Whether an error says that the server is a replica.
 pub(crate) fn says_replica(error: &RedisError) -> bool {
     server_detail(error).as_deref() == Some(REPLICA)
 }
 
-/// An error unless ROLE answers that the server is the master.
+/// Returns an error unless ROLE answers that the server is the master.
 pub(crate) fn require_master(answer: Value) -> RedisResult<()> {
     require(Question::Role, answer)
 }
@@ -105,8 +108,8 @@ fn require(question: Question, answer: Value) -> RedisResult<()> {
     let told = match role.as_deref() {
         Some("master") => return Ok(()),
         Some("slave") => REPLICA,
-        Some("sentinel") => "the server is a sentinel, for which there are redis+sentinel:// URLs",
-        _ => "the server does not tell whether it is the master",
+        Some("sentinel") => "the server is a sentinel: use a redis+sentinel:// URL",
+        _ => "the server does not say whether it is the master",
     };
     Err(redis::make_extension_error(NOT_THE_MASTER.to_owned(), Some(told.to_owned())))
 }

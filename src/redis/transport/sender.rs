@@ -33,7 +33,7 @@ impl Sender {
         &self.servers
     }
 
-    /// Sends commands that only read, in one pipeline for each server. What a server answers to one of them may be its error.
+    /// Sends reading commands, in one pipeline per server. The answer to one of them may be an error.
     pub(crate) async fn replies(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
         if let Servers::One(node) = &self.servers {
             return Target::owner(node.clone()).replies(pipeline, deadline).await;
@@ -42,7 +42,7 @@ impl Sender {
         self.spread(&cmds, Sending { what: What::Reads, deadline, sent: &|| {} }).await
     }
 
-    /// The same, and an error of the server is that of the whole.
+    /// The same, but an error of the server fails the whole.
     pub(crate) async fn pipeline(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
         self.replies(pipeline, deadline).await.and_then(|replies| match error_in(&replies) {
             Some(error) => Delivery::Refused(error),
@@ -50,7 +50,8 @@ impl Sender {
         })
     }
 
-    /// Sends a command that reads at one master of a cluster, or at the only server. `None`: there is none of that number.
+    /// Sends a reading command to one master of a cluster, by its number, or to the only server. `None`: there is no
+    /// such master.
     pub(crate) async fn at_master(
         &self,
         nth: usize,
@@ -70,8 +71,8 @@ impl Sender {
         connection.outcome(pin!(cmd.query_async(&mut link)), deadline).await.map(Some)
     }
 
-    /// Sends commands to the owners of their slots, in one pipeline for each. Where a node sends some on, those of each slot
-    /// follow by themselves.
+    /// Sends commands to the owners of their slots, in one pipeline each. If a node redirects some, the commands of
+    /// each slot follow separately.
     async fn spread(&self, cmds: &[Cmd], sending: Sending<'_>) -> Delivery<Vec<Value>> {
         let mut groups: Vec<(Arc<Node>, Vec<usize>)> = Vec::new();
         for (at, cmd) in cmds.iter().enumerate() {
@@ -137,14 +138,14 @@ impl Sender {
         }
     }
 
-    /// Sends commands of one slot as one transaction: nobody else's run between them. It is refused as a whole where one of
-    /// them is, or runs into an error.
+    /// Sends commands of one slot as one transaction: no other client's commands run between them. It fails as a whole
+    /// if one of them is refused or runs into an error.
     pub(crate) async fn transaction(&self, cmds: &[Cmd], deadline: Instant) -> Delivery<Vec<Value>> {
         let slot = || cmds.iter().find_map(slot_of).unwrap_or_default();
         self.to_slot(slot, cmds, Sending { what: What::Transaction, deadline, sent: &|| {} }).await
     }
 
-    /// What is stored under a key, and the server's time. Others' reads may go with it.
+    /// The value of a key, and the server's time. Other calls' reads may share its pipeline.
     pub(crate) async fn read(&self, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
         let mut way = self.servers.way(|| Slot::of_key(key), deadline);
         loop {
@@ -164,11 +165,11 @@ impl Sender {
         self.servers.known(|| Slot::of_key(&key()))?.pool.known_time()
     }
 
-    /// Sends a script call, which `call` makes by what is known of the clock of the server that it goes to. `sent` is told
-    /// of each round trip. `key` is one of its keys.
+    /// Sends a script call, which `call` builds from what is known of the target server's clock. `sent` is called for
+    /// each round trip. `key` is one of its keys.
     ///
-    /// NOSCRIPT means that the call was not executed, so the script is loaded and the call sent with it: a flushed script
-    /// cache or a failover stays invisible.
+    /// NOSCRIPT means that the call was not executed, so this loads the script and sends the call with it: callers do
+    /// not notice a flushed script cache or a failover.
     pub(crate) async fn script(
         &self,
         script: &Script,
@@ -191,8 +192,8 @@ impl Sender {
         }
     }
 
-    /// Sends calls of a script that may run any number of times, in one pipeline for each server: all of them again where it
-    /// is not there.
+    /// Sends calls of a repeatable script, in one pipeline per server. If a server does not have the script, all its
+    /// calls are sent again.
     pub(crate) async fn scripts(
         &self,
         script: &Script,
@@ -213,15 +214,15 @@ impl Sender {
 struct Sending<'a> {
     what: What<'a>,
     deadline: Instant,
-    /// Told of each round trip of calls of a script.
+    /// Called for each round trip of script calls.
     sent: &'a (dyn Fn() + Sync),
 }
 
-/// What commands are.
+/// The kind of commands.
 #[derive(Clone, Copy)]
 enum What<'a> {
     Reads,
-    /// Of a script, which is loaded where it is not there.
+    /// Calls of a script, which is loaded if a server does not have it.
     Calls(&'a Script),
     Transaction,
 }

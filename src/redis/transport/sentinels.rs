@@ -1,10 +1,10 @@
-//! Where the master is, as sentinels tell.
+//! Finds the master through sentinels.
 //!
-//! Sentinels agree on a number with each new master, its epoch, and tell each other within seconds. So all are asked, and the
-//! newest epoch counts. One that was cut off, or has not heard of it yet, sends nobody to an old master; and at first only the
-//! one that leads a failover knows of the new. Once most have answered, the others have a moment more. Where those are slow
-//! that know of the newest, it stands: an older epoch counts only if all sentinels answer and none knows a newer, so that
-//! somebody has set them up anew.
+//! With each new master the sentinels agree on a number, its epoch, and spread it within seconds. So the store asks all
+//! of them, and the newest epoch counts. Then a sentinel that was cut off, or does not know yet, cannot send the store
+//! to an old master. At first only the sentinel that leads a failover knows the new master. Once most have answered,
+//! the others have a moment more. The newest known epoch stands even if the sentinels that know it are slow: an older
+//! epoch counts only if all sentinels answer and none knows a newer one, so somebody has set them up again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,29 +25,29 @@ pub(crate) struct Sentinels {
     sentinels: Vec<Sentinel>,
     service: String,
     survey: Arc<Survey<Address>>,
-    /// The master that they named last, and of which epoch.
+    /// The master that they named last, and its epoch.
     named: Mutex<Option<(u64, Address)>>,
 }
 
-/// Without the users and their passwords.
+/// Hides the users and their passwords.
 impl fmt::Debug for Sentinels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sentinels").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
-/// For so long the word of sentinels counts, while the server that they named is in use.
+/// How long the sentinels' answer counts, while the server that they named is in use.
 const COUNTS_FOR: Duration = Duration::from_millis(200);
 
-/// For so long those are waited for that have not answered when most have.
+/// How long to wait for the remaining sentinels once most have answered.
 const MOMENT: Duration = Duration::from_millis(20);
 
-/// For so long one is not asked again that did not answer, so that nobody waits for it each time.
+/// How long a sentinel that did not answer is not asked again, so that calls do not wait for it each time.
 const REST: Duration = Duration::from_secs(1);
 
 struct Sentinel {
     client: Client,
-    /// To be asked again.
+    /// The connection for the next question.
     link: Mutex<Option<MultiplexedConnection>>,
     /// Until when it is not asked, and why.
     rests: Mutex<Option<(Instant, RedisError)>>,
@@ -66,12 +66,12 @@ impl Sentinels {
         Ok(Self { sentinels, service, survey: Arc::new(Survey::new()), named: Mutex::default() })
     }
 
-    /// Where the master is that they name when they are asked now, each for so long.
+    /// Asks all sentinels now and returns the master that they name. Each has this long to answer.
     pub(crate) async fn master(self: &Arc<Self>, patience: Duration) -> RedisResult<Address> {
         self.told_since(Instant::now(), patience).await
     }
 
-    /// What they tell, asked not before that.
+    /// Their answer to a question that is asked no earlier than an instant.
     async fn told_since(self: &Arc<Self>, not_before: Instant, patience: Duration) -> RedisResult<Address> {
         self.survey.told_since(not_before, || self.clone().ask(patience)).await
     }
@@ -80,7 +80,7 @@ impl Sentinels {
         self.survey.asked().is_some_and(|asked| asked >= not_before)
     }
 
-    /// Whether they named another last.
+    /// Whether they last named another master.
     fn named_another_than(&self, address: &Address) -> bool {
         let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         named.as_ref().is_some_and(|(_, named)| named != address)
@@ -119,7 +119,8 @@ impl Sentinels {
         Ok(self.unless_outdated(epoch, address, count))
     }
 
-    /// The master that they name, or the one that they named before, if that is of a newer epoch and not all have been heard.
+    /// The master that they name, or the one that they named before if that has a newer epoch and not all have
+    /// answered.
     fn unless_outdated(&self, epoch: u64, address: Address, heard: usize) -> Address {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         match &*named {
@@ -133,7 +134,7 @@ impl Sentinels {
 }
 
 impl Sentinel {
-    /// Which master it names, and of which epoch.
+    /// The master that it names, and its epoch.
     async fn ask(&self, service: &str, patience: Duration) -> RedisResult<(u64, Address)> {
         let late = |_| Err(error("a sentinel was silent"));
         let answer = tokio::time::timeout(patience, self.try_to_ask(service)).await.unwrap_or_else(late);
@@ -180,7 +181,7 @@ impl Sentinel {
     }
 }
 
-/// The master that a sentinel names. GET-MASTER-ADDR-BY-NAME tells of a new one sooner than MASTER, which tells the epoch.
+/// The master that a sentinel names. GET-MASTER-ADDR-BY-NAME knows a new one sooner than MASTER, which has the epoch.
 async fn named(link: &mut MultiplexedConnection, service: &str) -> RedisResult<(u64, Address)> {
     let mut both = redis::Pipeline::with_capacity(2);
     both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service);
@@ -199,7 +200,7 @@ fn error(told: &str) -> RedisError {
     std::io::Error::other(told).into()
 }
 
-/// A server that sentinels named: whether they still do.
+/// A server that sentinels named, and whether they still name it.
 #[derive(Clone, Debug)]
 pub(crate) struct Named {
     sentinels: Arc<Sentinels>,
@@ -211,14 +212,15 @@ impl Named {
         Self { sentinels, address }
     }
 
-    /// Whether the sentinels have to be heard before an answer of the server counts: their last word is old, or names another.
+    /// Whether the sentinels must be asked before an answer of the server counts: their last answer is old, or names
+    /// another.
     pub(crate) fn is_due(&self) -> bool {
         self.sentinels.named_another_than(&self.address)
             || !self.sentinels.were_asked_since(Instant::now() - COUNTS_FOR)
     }
 
-    /// Whether they still name it: they are asked at once, if that is due, and what is returned waits for them. Where they do
-    /// not answer in time, their last word counts.
+    /// Whether they still name it. It asks them at once, if that is due, and the returned future waits for them. If
+    /// they do not answer in time, their last answer counts.
     pub(crate) fn ask(&self, patience: Duration, deadline: Instant) -> impl Future<Output = bool> {
         let now = Instant::now();
         let (not_before, until) = (now - COUNTS_FOR, deadline.min(now + patience));

@@ -1,34 +1,36 @@
-//! What is known of a server's clock: a time that it had not passed before, for the bound of a call.
+//! What is known of a server's clock: a time that it had not passed before an instant, for the bound of a
+//! call.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use redis::Value;
 
-/// By how much the server's clock and this process's may run apart: one thousandth, twice what a time daemon slews a
-/// clock by.
+/// How much the server's clock and this process's may drift apart: one thousandth, twice the rate at which a time
+/// daemon slews a clock.
 pub(crate) const DRIFT: u32 = 1000;
 
-/// The newest time that a server told.
+/// The newest time that a server reported.
 #[derive(Debug, Default)]
 pub(crate) struct ServerClock(Mutex<Option<Seen>>);
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     time_ms: u64,
-    /// When the reply was here. The server told the time before.
+    /// When the reply arrived. The server read its clock before that.
     at: Instant,
 }
 
 impl ServerClock {
-    /// Notes a time that has just been told. An earlier one than was expected counts as well: the clock was set back, or
-    /// another server answers.
+    /// Records a time that the server has just reported. An unexpectedly early one counts too: the clock was set back,
+    /// or another server answers.
     pub(crate) fn saw(&self, time_ms: u64) {
         let seen = Seen { time_ms, at: Instant::now() };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
     }
 
-    /// A time that the server's clock did not show before an instant. `None` as long as the server told none.
+    /// A time that the server's clock did not show before an instant. `None` if the server has reported no
+    /// time yet.
     pub(crate) fn no_later_than(&self, instant: Instant) -> Option<u64> {
         let Seen { time_ms, at } = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
         Some(match instant.checked_duration_since(at) {

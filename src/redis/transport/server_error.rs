@@ -1,9 +1,9 @@
-//! What an error of the server says.
+//! Reads the code and the detail of a server's error.
 
 use redis::RedisError;
 
-/// The code of an error that the server answered with; `None` for one of the connection. Redis 6.2 wraps what a command in
-/// a script ran into, as `ERR Error running script …: -READONLY …`.
+/// The code of an error that the server answered; `None` for an error of the connection. Redis 6.2 wraps the error of a
+/// command in a script as `ERR Error running script …: -READONLY …`.
 pub(crate) fn server_code(error: &RedisError) -> Option<String> {
     let (code, details) = code_and_detail(error)?;
     let wrapped =
@@ -12,17 +12,17 @@ pub(crate) fn server_code(error: &RedisError) -> Option<String> {
     Some(inner.map_or(code, str::to_owned))
 }
 
-/// What such an error says behind its code.
+/// The text of such an error behind its code.
 pub(crate) fn server_detail(error: &RedisError) -> Option<String> {
     code_and_detail(error)?.1
 }
 
-/// That a script is not there: the call was not executed.
+/// Whether the server does not have the script: the call was not executed.
 pub(crate) fn is_no_script(error: &RedisError) -> bool {
     server_code(error).as_deref() == Some("NOSCRIPT")
 }
 
-/// Of a pipeline redis-rs has the errors in a list, and tells the code of the first without the rest.
+/// For a pipeline redis-rs lists the errors, and gives only the code of the first.
 fn code_and_detail(error: &RedisError) -> Option<(String, Option<String>)> {
     let of_server = error.clone().into_server_errors();
     match of_server.as_ref().and_then(|errors| errors.first()) {

@@ -1,4 +1,4 @@
-//! To which server something is sent: the only one, or the node of a cluster that owns the slot.
+//! Chooses the server for a request: the only one, or the node of a cluster that owns the slot.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::target::Target;
 use crate::stored::slot::Slot;
 
-/// How long a call waits first that a cluster cannot serve just now. Each next time it waits twice as long.
+/// How long a call first waits if the cluster cannot serve it now. Each further wait is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// So many nodes in a row may send a call to the next without a pause.
+/// How many nodes in a row may redirect a call without a pause.
 const MOVES: u32 = 4;
 
 /// The servers of a store.
@@ -30,7 +30,7 @@ pub(crate) enum Servers {
 }
 
 impl Servers {
-    /// Those that have all keys: the only one, or all masters.
+    /// The servers that together have all keys: the only one, or all masters.
     pub(crate) async fn masters(&self, deadline: Instant) -> Result<Vec<Arc<Node>>, Unavailable> {
         match self {
             Self::One(node) => Ok(vec![node.clone()]),
@@ -43,7 +43,7 @@ impl Servers {
         }
     }
 
-    /// How many they are, as far as that is known.
+    /// How many they are, as far as known.
     pub(crate) fn count(&self) -> usize {
         match self {
             Self::One(_) => 1,
@@ -51,7 +51,7 @@ impl Servers {
         }
     }
 
-    /// Who has a slot, as far as that is known without asking.
+    /// The owner of a slot, as far as known without asking.
     pub(crate) fn known(&self, slot: impl FnOnce() -> Slot) -> Option<Arc<Node>> {
         match self {
             Self::One(node) => Some(node.clone()),
@@ -59,7 +59,7 @@ impl Servers {
         }
     }
 
-    /// Who has a slot.
+    /// The owner of a slot.
     pub(crate) async fn owner(
         &self,
         slot: impl FnOnce() -> Slot,
@@ -71,8 +71,8 @@ impl Servers {
         }
     }
 
-    /// The way to whoever has a slot. In a cluster it follows where the nodes lead, and waits while the slot is on its way or
-    /// has nobody, until the deadline: what they answer then was not executed.
+    /// The way to the owner of a slot. In a cluster it follows redirects, and waits until the deadline while the slot
+    /// is moving or has no owner: such a call was not executed.
     pub(crate) fn way(&self, slot: impl FnOnce() -> Slot, deadline: Instant) -> Way<'_> {
         let slot = match self {
             Self::One(_) => Slot::default(),
@@ -83,7 +83,8 @@ impl Servers {
 }
 
 async fn read_map(cluster: &Arc<Cluster>, deadline: Instant) -> Result<(), Unavailable> {
-    let late = || Unavailable::late(Arc::new(timed_out("no node of the cluster told which has the slot")));
+    let late =
+        || Unavailable::late(Arc::new(timed_out("no node of the cluster said which one has the slot")));
     let read = tokio::time::timeout_at(deadline, cluster.read_map()).await.map_err(|_| late())?;
     read.map_err(|error| Unavailable::connect(Arc::new(error)))
 }
@@ -97,16 +98,16 @@ async fn owner(cluster: &Arc<Cluster>, slot: Slot, deadline: Instant) -> Result<
     cluster.owner(slot).ok_or_else(|| Unavailable::connect(Arc::new(nobody().into())))
 }
 
-/// The way of a call to whoever serves it.
+/// The way of a call to the node that serves it.
 pub(crate) struct Way<'a> {
     servers: &'a Servers,
     slot: Slot,
     deadline: Instant,
-    /// Where it goes next, if a node said so.
+    /// The next target, if a node named one.
     next: Option<Target>,
-    /// Where it went last.
+    /// The node that it went to last.
     at: Option<Arc<Node>>,
-    /// How many nodes sent it on.
+    /// How many nodes redirected it.
     moves: u32,
     pause: Duration,
 }
@@ -125,18 +126,18 @@ impl Way<'_> {
         Ok(target)
     }
 
-    /// Whether to send again, by what became of it; it waits if that is to be later.
+    /// Returns whether to send again after a redirect, and waits first if that must be later.
     pub(crate) async fn leads_on(&mut self, redirect: Option<Redirect>) -> bool {
         match (self.servers, redirect, self.at.take()) {
             (Servers::Cluster(cluster), Some(redirect), Some(node)) => {
-                // Boxed, for it is rare.
+                // Boxed, because it is rare.
                 Box::pin(self.turn(cluster, redirect, &node)).await.is_some()
             }
             _ => false,
         }
     }
 
-    /// `None`: what was answered is the answer.
+    /// `None`: the answer is final.
     async fn turn(&mut self, cluster: &Arc<Cluster>, redirect: Redirect, node: &Node) -> Option<()> {
         let at = |told: &str| {
             let address = node.address.as_ref().and_then(|address| Address::told_by(told, address))?;
@@ -155,7 +156,7 @@ impl Way<'_> {
                 cluster.begin_to_ask();
                 self.wait().await
             }
-            // Somebody else may have it by now. If nobody has, whoever calls is to know at once.
+            // Another node may own the slot by now. If none does, the caller must learn that at once.
             Redirect::NotTheMaster | Redirect::Unreachable => {
                 read_map(cluster, self.deadline).await.ok()?;
                 let owner = cluster.owner(self.slot)?;
@@ -173,7 +174,7 @@ impl Way<'_> {
         if self.moves.is_multiple_of(MOVES) { self.wait().await } else { Some(()) }
     }
 
-    /// `None`: the deadline would pass meanwhile.
+    /// `None`: the deadline would pass during the wait.
     async fn wait(&mut self) -> Option<()> {
         if Instant::now() + self.pause >= self.deadline {
             return None;
@@ -184,7 +185,7 @@ impl Way<'_> {
     }
 }
 
-/// The slot of the first key of a command; `None`: it has none.
+/// The slot of the first key of a command; `None`: it has no key.
 pub(crate) fn slot_of(cmd: &Cmd) -> Option<Slot> {
     let bytes = |argument| match argument {
         Arg::Simple(bytes) => Some(bytes),

@@ -1,9 +1,9 @@
-//! Whether a node of a cluster serves reads of the partitions that it has.
+//! Checks whether a node of a cluster serves reads of its partitions.
 //!
-//! A master that is cut off from the others hears of no change that is made in its place, and goes on to answer whoever asks
-//! for its time. But it refuses reads once it knows that it is cut off, as any node does that has not got their slot. So what
-//! was read at a node counts only while that serves a read in each of its partitions: one key of each is asked for in one
-//! pipeline, per interval and node.
+//! A master that is cut off from the others does not learn of changes that are made at its successor, and still answers
+//! questions for its time. But it refuses reads once it knows that it is cut off, as does any node without the slot. So
+//! a read from a node counts only while the node serves a read in each of its partitions. The store checks that by
+//! reading one key of each in one pipeline, per interval and node.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,21 +13,22 @@ use redis::{RedisResult, Value};
 
 use crate::redis::transport::redirect::Redirect;
 
-/// What a node has, as far as the map of the slots is known.
+/// The partitions of a node, as far as the map of slots is known.
 pub(crate) trait Holding: fmt::Debug + Send + Sync {
     /// A key in each partition that it has.
     fn keys(&self) -> Vec<Vec<u8>>;
 
-    /// It does not serve one of them: the map is older than that.
+    /// Called when it does not serve one of them: the map is outdated.
     fn is_outdated(&self);
 }
 
-/// A node of a cluster: when it served all that it has.
+/// A node of a cluster, and when it last served all its partitions.
 #[derive(Debug)]
 pub(crate) struct Serving {
     holding: Box<dyn Holding>,
     made: Instant,
-    /// When it was asked the last time that it served all, in nanoseconds since this was made; 0 for never.
+    /// When the question was sent that it last answered for all, in nanoseconds since this was made; 0 for
+    /// never.
     asked: AtomicU64,
 }
 
@@ -36,12 +37,12 @@ impl Serving {
         Self { holding: Box::new(holding), made: Instant::now(), asked: AtomicU64::new(0) }
     }
 
-    /// What it has to be asked for.
+    /// The keys to ask it for.
     pub(crate) fn keys(&self) -> Vec<Vec<u8>> {
         self.holding.keys()
     }
 
-    /// It answered reads of all that, which were sent then.
+    /// Records its answers to reads of all of them, which were sent at an instant.
     pub(crate) fn answered(&self, sent: Instant, answers: &[RedisResult<Value>]) {
         if answers.iter().all(is_served) {
             if !answers.is_empty() {
@@ -52,7 +53,7 @@ impl Serving {
         }
     }
 
-    /// Whether it served all when it was asked, no longer ago than that.
+    /// Whether it served all of them within this age.
     pub(crate) fn is_known_for(&self, age: Duration) -> bool {
         let asked = self.asked.load(Ordering::Acquire);
         asked > 0 && Duration::from_nanos(self.since_made(Instant::now()).saturating_sub(asked)) < age
@@ -63,7 +64,8 @@ impl Serving {
     }
 }
 
-/// Of a slot that is on its way a node sends on what is not there any more, and has told of its going. It is still the master.
+/// While a slot moves away, the node redirects keys that have left, and it has reported their leaving. It is still the
+/// master.
 fn is_served(answer: &RedisResult<Value>) -> bool {
     match answer {
         Ok(_) => true,

@@ -1,4 +1,4 @@
-//! What the connections of a pool tell each other, and whoever waits for one of them.
+//! The state that the connections of a pool share, and the calls that wait for one.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -6,15 +6,15 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// What the connections of a pool share.
+/// The state that the connections of a pool share.
 #[derive(Debug)]
 pub(crate) struct Siblings {
-    /// How many of them broke or fell silent. Where one did, the others may have too: a server that restarts ends them
-    /// all, and who drops one without a word drops the others. So each is asked before its next use.
+    /// How many of them broke or fell silent. If one did, the others may have too: a server that restarts ends them
+    /// all, and a firewall that drops one silently drops the others. So each is checked before its next use.
     alarms: AtomicU64,
-    /// Whoever waits for a connection is woken when one can be had.
+    /// Wakes calls that wait when a connection is available.
     woken: Notify,
-    /// How long a connection may answer nothing until it is given up.
+    /// How long a connection may stay silent before it is given up.
     silence: Duration,
 }
 
@@ -39,7 +39,7 @@ impl Siblings {
         self.woken.notify_waiters();
     }
 
-    /// Ends with the next wake after it was made.
+    /// A future that ends with the next wake after its creation.
     pub(crate) fn woken(&self) -> Notified<'_> {
         self.woken.notified()
     }

@@ -1,4 +1,4 @@
-//! Which node of a cluster owns which slot.
+//! The owners of a cluster's slots.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::redis::transport::address::Address;
 use crate::redis::transport::node::Node;
 use crate::stored::slot::{SLOTS, Slot};
 
-/// Of a slot that nobody owns.
+/// Marks a slot that no node owns.
 const NOBODY: u16 = u16::MAX;
 
 /// The masters of a cluster, and the slots of each.
 #[derive(Clone, Debug)]
 pub(crate) struct SlotMap {
     masters: Vec<Arc<Node>>,
-    /// For each slot the place of its owner in that.
+    /// For each slot, the position of its owner in the list of masters.
     owners: Box<[u16]>,
 }
 
@@ -43,7 +43,7 @@ impl SlotMap {
         &self.masters
     }
 
-    /// Whether each slot has the same owner, in whatever order a node tells the masters.
+    /// Whether each slot has the same owner, whatever the order of the masters.
     pub(crate) fn is_same_as(&self, other: &Self) -> bool {
         self.masters.len() == other.masters.len()
             && (0..SLOTS).map(Slot).all(|slot| self.address(slot) == other.address(slot))
@@ -53,7 +53,7 @@ impl SlotMap {
         self.owner(slot)?.address.as_ref()
     }
 
-    /// A slot has another owner.
+    /// Sets another owner for a slot.
     pub(crate) fn set(&mut self, slot: Slot, owner: Arc<Node>) {
         self.owners[usize::from(slot.0)] = self.place_of(owner);
     }
@@ -68,7 +68,7 @@ impl SlotMap {
     }
 }
 
-/// Slots that one master owns, both ends included.
+/// A range of slots of one master, both ends included.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     first: u16,
@@ -77,7 +77,8 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The reply to CLUSTER SLOTS of a node. A range whose master's address the node does not know is nobody's.
+    /// Reads a node's reply to CLUSTER SLOTS. A range whose master's address the node does not know has no
+    /// owner.
     pub(crate) fn all_of(reply: Value, node: &Address) -> RedisResult<Vec<Self>> {
         let ranges: Vec<Vec<Value>> = redis::from_redis_value(reply)?;
         let range = |parts: Vec<Value>| {

@@ -1,4 +1,4 @@
-//! A question to several servers that one task asks for all who want to know.
+//! A question to several servers. One task asks it for all callers that wait.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,14 +7,14 @@ use redis::RedisResult;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// What was answered last, and whether somebody asks just now.
+/// The last answer, and whether a task is asking now.
 #[derive(Debug)]
 pub(crate) struct Survey<T> {
     told: watch::Sender<Told<T>>,
     is_asking: AtomicBool,
 }
 
-/// An answer, and when the servers were asked for it. `None`: they never were.
+/// An answer, and when the servers were asked for it. `None`: never.
 #[derive(Clone, Debug)]
 struct Told<T> {
     asked: Option<Instant>,
@@ -22,14 +22,15 @@ struct Told<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Survey<T> {
-    /// One that was not made yet.
+    /// A survey that was not made yet.
     pub(crate) fn new() -> Self {
         let answer = Err(std::io::Error::other("no server was asked yet").into());
         let (told, _) = watch::channel(Told { asked: None, answer });
         Self { told, is_asking: AtomicBool::new(false) }
     }
 
-    /// The answer to a question that is asked not before that. Where nobody asks, `ask` begins to.
+    /// The answer to a question that is asked no earlier than an instant. If no task is asking, `ask`
+    /// starts one.
     pub(crate) async fn told_since<F>(
         self: &Arc<Self>,
         not_before: Instant,
@@ -57,7 +58,7 @@ impl<T: Clone + Send + Sync + 'static> Survey<T> {
         self.told.borrow().asked
     }
 
-    /// Begins to ask, unless somebody does.
+    /// Starts to ask, unless a task does so already.
     pub(crate) fn begin<F>(self: &Arc<Self>, ask: impl FnOnce() -> F)
     where
         F: Future<Output = RedisResult<T>> + Send + 'static,
@@ -70,7 +71,7 @@ impl<T: Clone + Send + Sync + 'static> Survey<T> {
     }
 }
 
-/// A question that is being asked. Whatever becomes of it, those who wait are told.
+/// A question that is being asked. However it ends, the callers that wait get an answer.
 struct Question<T: Clone + Send + Sync + 'static> {
     survey: Arc<Survey<T>>,
     asked: Instant,
@@ -85,10 +86,9 @@ impl<T: Clone + Send + Sync + 'static> Question<T> {
 
 impl<T: Clone + Send + Sync + 'static> Drop for Question<T> {
     fn drop(&mut self) {
-        let broken_off =
-            || Err(std::io::Error::other("the task that asks the servers was broken off").into());
+        let broken_off = || Err(std::io::Error::other("the task that asks the servers was cancelled").into());
         let answer = self.answer.take().unwrap_or_else(broken_off);
-        // First this, for whoever is told begins the next.
+        // This comes first, because a woken waiter begins the next.
         self.survey.is_asking.store(false, Ordering::Release);
         self.survey.told.send_replace(Told { asked: Some(self.asked), answer });
     }

@@ -1,4 +1,4 @@
-//! Where something is sent, and the sending: once, over one of the connections to a server.
+//! The target of a request, and one send over one of the connections to it.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -16,28 +16,28 @@ use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::is_no_script;
 
-/// How often a script is loaded for one call, or all of them for a start. Sent in one pipeline with the call, it is mostly there for it, but a
-/// server reads a long pipeline in parts, and a flush may come in between. A transaction would keep it out, and be
-/// refused as a whole where memory is full, reads included.
+/// How often a script is loaded for one call, or all of them for a start. The load goes in one pipeline with the call,
+/// so the script is usually there; but a server reads a long pipeline in parts, and a flush may come in between. A
+/// transaction would prevent that, but would be refused as a whole when memory is full, reads included.
 pub(crate) const LOADS: u32 = 16;
 
-/// How often a server is asked for its time again, if the connection breaks meanwhile.
+/// How often a server is asked for its time if connections break meanwhile.
 const QUESTIONS: u32 = 3;
 
 /// Where the bound of a call comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockUse {
-    /// What is known of the server's clock.
+    /// From what is known of the server's clock.
     Known,
-    /// The server, which is asked before.
+    /// From the server, which is asked first.
     Ask,
 }
 
-/// Where something is sent.
+/// The target of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     node: Arc<Node>,
-    /// The node does not own the slot yet, and serves what begins with ASKING.
+    /// The node does not own the slot yet, and serves commands behind ASKING.
     is_asked: bool,
 }
 
@@ -47,7 +47,7 @@ impl Target {
         Self { node, is_asked: false }
     }
 
-    /// A node to which the slot is on its way.
+    /// A node to which the slot is moving.
     pub(crate) fn asked(node: Arc<Node>) -> Self {
         Self { node, is_asked: true }
     }
@@ -56,7 +56,7 @@ impl Target {
         &self.node
     }
 
-    /// The replies to commands, errors among them. One that sends on is that of the whole.
+    /// The replies to commands, including errors. A redirect counts for the whole.
     pub(crate) async fn replies(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
         let own;
         let pipeline = if self.is_asked {
@@ -89,11 +89,11 @@ impl Target {
         delivery.map(|replies| (connection, replies))
     }
 
-    /// What commands answer that run as one transaction.
+    /// The replies to commands that run as one transaction.
     pub(crate) async fn transaction(&self, cmds: &[Cmd], deadline: Instant) -> Delivery<Vec<Value>> {
         if self.is_asked {
             // Within a transaction ASKING would be one of its commands.
-            let told = "a slot on its way takes no transactions".to_owned();
+            let told = "a slot that is moving accepts no transactions".to_owned();
             return Delivery::Refused(redis::make_extension_error("EXECABORT".to_owned(), Some(told)));
         }
         let mut pipeline = Pipeline::with_capacity(cmds.len() + 2);
@@ -105,7 +105,7 @@ impl Target {
         self.send(&pipeline, deadline).await.and_then(|(connection, replies)| executed(replies, &connection))
     }
 
-    /// What is stored under a key, and the server's time. Others' reads may go with it.
+    /// The value of a key, and the server's time. Other calls' reads may share its pipeline.
     pub(crate) async fn read(&self, key: &[u8], part: Part, deadline: Instant) -> Delivery<Stamped> {
         let Node { pool, large, reads, .. } = &*self.node;
         match (self.is_asked, part.is_large()) {
@@ -115,7 +115,7 @@ impl Target {
         }
     }
 
-    /// What a script call answers, which `call` makes by the clock of the node.
+    /// The reply to a script call, which `call` builds from the node's clock.
     pub(crate) async fn script(
         &self,
         script: &Script,
@@ -140,8 +140,8 @@ impl Target {
         delivery.map(|answers| answers.into_iter().last().unwrap_or(Value::Nil))
     }
 
-    /// A connection for a script call, and the call as it is made by the clock there: that is known once it is made how large it
-    /// is.
+    /// A connection for a script call, and the call built from the clock there. Its size is known only once it is
+    /// built.
     async fn with_connection(
         &self,
         call: &(impl Fn(&ServerClock) -> Cmd + ?Sized),
@@ -172,7 +172,7 @@ impl Target {
         }
     }
 
-    /// A connection to a server that told its time just now. Whatever becomes of the question, no call was sent.
+    /// A connection to a server that has just reported its time. However the question ends, no call was sent.
     async fn connection_that_told_time(
         &self,
         pool: &Pool,
@@ -191,13 +191,13 @@ impl Target {
                 }
                 Delivery::Unsent(unavailable) => return Err(unavailable),
                 Delivery::Late => {
-                    return Err(Unavailable::late(Arc::new(timed_out("the server did not tell its time"))));
+                    return Err(Unavailable::late(Arc::new(timed_out("the server did not report its time"))));
                 }
             }
         }
     }
 
-    /// What calls of a script answer that may run any number of times.
+    /// The replies to calls of a repeatable script.
     pub(crate) async fn scripts(
         &self,
         script: &Script,
@@ -240,8 +240,8 @@ impl Target {
         self.loaded_and_called(&pipeline, deadline).await
     }
 
-    /// What calls answered behind the load of their script. Where the server refused that, they may have run all the same,
-    /// for another client loads it too: so it counts only where a call says that the script is not there.
+    /// The replies to calls behind the load of their script. If the server refused the load, they may still have run,
+    /// because another client may load it too. So that refusal counts only if a call says that the script is missing.
     async fn loaded_and_called(&self, pipeline: &Pipeline, deadline: Instant) -> Delivery<Vec<Value>> {
         self.send(pipeline, deadline).await.and_then(|(connection, replies)| {
             let mut replies = replies.into_iter();
@@ -257,7 +257,7 @@ impl Target {
         })
     }
 
-    /// A pipeline with more commands, as the node accepts them: ASKING counts for the next command alone.
+    /// Adds commands to a pipeline as the node accepts them: ASKING applies only to the next command.
     fn accepted<'c>(&self, mut pipeline: Pipeline, cmds: impl IntoIterator<Item = &'c Cmd>) -> Pipeline {
         for cmd in cmds {
             if self.is_asked {
@@ -268,13 +268,13 @@ impl Target {
         pipeline
     }
 
-    /// Without the replies to ASKING.
+    /// Removes the replies to ASKING.
     fn without_asking(&self, replies: Vec<Value>) -> Vec<Value> {
         if self.is_asked { replies.into_iter().skip(1).step_by(2).collect() } else { replies }
     }
 }
 
-/// From so many bytes on a request holds up what is sent behind it. Scripts for 200 sessions with usual names take less.
+/// From this size on a request holds up those behind it. Scripts for 200 sessions with usual names are smaller.
 const LARGE: usize = 256 * 1024;
 
 fn is_large(cmd: &Cmd) -> bool {
@@ -306,9 +306,9 @@ pub(crate) fn error_in(replies: &[Value]) -> Option<RedisError> {
     errors_in(replies).next()
 }
 
-/// The replies to the commands of a transaction, out of all that came. Whatever EXEC answers, it ends the transaction.
+/// The replies to the commands of a transaction, out of all replies. Whatever EXEC answers, it ends the transaction.
 fn executed(mut replies: Vec<Value>, connection: &Connection) -> Delivery<Vec<Value>> {
-    // Why a transaction is discarded is told before EXEC is.
+    // The reason why a transaction is discarded comes before EXEC's reply.
     let refused = error_in(&replies);
     let executed = match replies.pop() {
         Some(Value::Array(executed)) if refused.is_none() => executed,

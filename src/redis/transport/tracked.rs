@@ -1,7 +1,7 @@
-//! A connection on which the server tells of changes: until when what was read on it counts.
+//! A connection on which the server reports changes, and until when reads on it count.
 //!
-//! What the server sends comes in the order in which it was sent. So once a request is answered, each change that the server
-//! made before has been told.
+//! The server's messages arrive in the order in which it sent them. So once a request is answered, all earlier changes
+//! have been reported.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,21 +12,21 @@ use tokio::sync::oneshot;
 use crate::redis::transport::server_clock::DRIFT;
 use crate::redis::transport::serving::Serving;
 
-/// What is known of such a connection.
+/// The state of such a connection.
 #[derive(Debug)]
 pub(crate) struct Tracked {
     made: Instant,
     staleness: Duration,
-    /// When the newest request was sent that was answered, in nanoseconds since it was made; 0 for none.
+    /// When the newest answered request was sent, in nanoseconds since this was made; 0 for none.
     heard: AtomicU64,
-    /// What the server's clock showed at most when it was made, by that answer.
+    /// An upper bound of the server's time when this was made, by that answer.
     clock_ms: AtomicU64,
     has_ended: AtomicBool,
-    /// Of the node that it leads to, in a cluster.
+    /// The node that it leads to, in a cluster.
     serving: Option<Arc<Serving>>,
 }
 
-/// Such a connection, for as long as anybody has it.
+/// Such a connection, while anybody holds it.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     pub(crate) tracked: Arc<Tracked>,
@@ -34,7 +34,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// What is returned besides ends when nobody has it any more.
+    /// The returned receiver ends when nobody holds it any more.
     pub(crate) fn new(tracked: Arc<Tracked>) -> (Self, oneshot::Receiver<()>) {
         let (in_use, unused) = oneshot::channel();
         (Self { tracked, _in_use: Arc::new(in_use) }, unused)
@@ -61,17 +61,17 @@ impl Tracked {
         self.serving.as_deref()
     }
 
-    /// The server told its time in the answer to something that was sent then.
+    /// Records the server's time, from the answer to a request that was sent at an instant.
     pub(crate) fn answered(&self, sent: Instant, time_ms: u64) {
         let since = sent.saturating_duration_since(self.made);
-        // The server read its clock later than that, so this is no less than it showed.
+        // The server read its clock after the request was sent, so this is an upper bound.
         let clock_ms = (time_ms + 1).saturating_sub(whole_ms(since));
         if self.heard.fetch_max(whole_ns(since), Ordering::AcqRel) < whole_ns(since) {
             self.clock_ms.store(clock_ms, Ordering::Release);
         }
     }
 
-    /// Nothing that was read on it counts from now on.
+    /// From now on no read on it counts.
     pub(crate) fn end(&self) {
         self.has_ended.store(true, Ordering::Release);
     }
@@ -80,8 +80,8 @@ impl Tracked {
         self.has_ended.load(Ordering::Acquire)
     }
 
-    /// A time that the server's clock has not passed yet. `None` when the connection has ended, or was silent for too long, or
-    /// its node is not known to serve.
+    /// A time that the server's clock has not passed yet. `None` if the connection has ended, was silent for too long,
+    /// or its node is not known to serve.
     pub(crate) fn server_time(&self) -> Option<u64> {
         let since = self.made.elapsed();
         let heard = Duration::from_nanos(self.heard.load(Ordering::Acquire));

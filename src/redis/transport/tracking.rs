@@ -1,4 +1,4 @@
-//! Makes connections on which the server tells of changes: RESP3, client tracking with OPTIN.
+//! Makes connections on which the server reports changes: RESP3, client tracking with OPTIN.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,17 +18,17 @@ use crate::redis::transport::server_error::{server_code, server_detail};
 use crate::redis::transport::serving::Serving;
 use crate::redis::transport::tracked::{Held, Tracked};
 
-/// So many times within the staleness a connection is asked for the time.
+/// How many times per staleness a connection is asked for the time.
 const PROBES: u32 = 4;
 
-/// How connections are made that are tracked.
+/// The settings of tracked connections.
 #[derive(Debug)]
 pub(crate) struct Tracking {
     near_cache: Arc<NearCache>,
     staleness: Duration,
-    /// Of the node that they lead to, in a cluster.
+    /// The node that they lead to, in a cluster.
     serving: Option<Arc<Serving>>,
-    /// Whether it was said that the server does not track.
+    /// Whether the log already says that the server does not track.
     is_said: AtomicBool,
 }
 
@@ -37,12 +37,12 @@ impl Tracking {
         Self { near_cache, staleness, serving: None, is_said: AtomicBool::new(false) }
     }
 
-    /// They lead to a node of a cluster.
+    /// Sets that they lead to a node of a cluster.
     pub(crate) fn at_node(self, serving: Serving) -> Self {
         Self { serving: Some(Arc::new(serving)), ..self }
     }
 
-    /// Makes a connection, tracked if the server can. `None`: it speaks no RESP3.
+    /// Makes a connection, tracked if the server can. `None`: it does not speak RESP3.
     pub(crate) async fn connect(
         &self,
         dialer: &Dialer,
@@ -64,7 +64,7 @@ impl Tracking {
         let mut link = match made {
             Ok(link) => link,
             Err(error) if speaks_no_resp3(&error) => {
-                self.say("the server speaks no RESP3");
+                self.say("the server does not speak RESP3");
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -75,7 +75,7 @@ impl Tracking {
         let obstacle = match answers.as_slice() {
             [Value::Map(hello), Value::Okay] if is_in_order(hello) => None,
             [Value::Map(_), Value::Okay] => {
-                Some("the server may put its word of a change into the middle of a reply")
+                Some("this version may send a report of a change in the middle of a reply")
             }
             _ => Some("the server refuses CLIENT TRACKING"),
         };
@@ -93,7 +93,7 @@ impl Tracking {
     }
 }
 
-/// redis-rs knows this only by the words of one version.
+/// redis-rs recognises this only by the words of one version.
 pub(crate) fn speaks_no_resp3(error: &RedisError) -> bool {
     let detail = server_detail(error).unwrap_or_default();
     error.kind() == ErrorKind::RESP3NotSupported
@@ -101,9 +101,9 @@ pub(crate) fn speaks_no_resp3(error: &RedisError) -> bool {
         || detail.starts_with("unknown command") && detail.contains("HELLO")
 }
 
-/// Whether a server puts invalidations between replies. Before 6.2.14 (some earlier ones of 6.2 may, and were not tried) they
-/// could come within the reply to MGET or EXEC, and all replies after that would go to the wrong callers; and before 7.0.9
-/// a full table of tracked keys could end the server.
+/// Whether a server sends invalidations only between replies. Before 6.2.14 (earlier versions of 6.2 were not tested)
+/// they could come within the reply to MGET or EXEC, and all later replies would go to the wrong callers. Before 7.0.9
+/// a full table of tracked keys could crash the server.
 pub(crate) fn is_in_order(hello: &[(Value, Value)]) -> bool {
     let text = |value: &Value| redis::from_redis_value_ref::<String>(value).ok();
     let version = hello.iter().find(|(field, _)| text(field).as_deref() == Some("version"));
@@ -117,7 +117,7 @@ pub(crate) fn is_in_order(hello: &[(Value, Value)]) -> bool {
     }
 }
 
-/// Sees to it that a tracked connection is heard of, until nobody has it any more.
+/// Keeps asking a tracked connection for signs of life, until nobody holds it any more.
 pub(crate) fn keep_heard(connection: Connection, tracked: Arc<Tracked>) -> Connection {
     let (held, unused) = Held::new(tracked.clone());
     let connection = connection.tracked(held);
@@ -125,12 +125,12 @@ pub(crate) fn keep_heard(connection: Connection, tracked: Arc<Tracked>) -> Conne
     connection
 }
 
-/// Asks for the time again and again, so that a connection which carries nothing else is heard of too, and with that for
-/// the server's role: what was read from one that is no longer the master does not count. A node of a cluster is asked besides
+/// Asks for the time at each interval, so that an idle connection gives signs of life too. It also asks for the
+/// server's role, because reads from a server that is no longer the master do not count. It asks a node of a cluster
 /// whether it serves.
 async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: oneshot::Receiver<()>) {
     let interval = tracked.staleness() / PROBES;
-    // Until a node is known to serve, nothing that was read there counts.
+    // Until a node is known to serve, no read from it counts.
     let mut pause = if due(&tracked, interval).is_some() { Duration::ZERO } else { interval };
     while !tracked.has_ended() && !connection.is_broken() {
         tokio::select! {
@@ -145,7 +145,7 @@ async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: onesho
         }
         question.ignore_errors();
         let sent = Instant::now();
-        // One that is forgotten in the queue is followed by another.
+        // If redis-rs forgets a question in its queue, another follows.
         let deadline = sent + tracked.staleness();
         let Delivery::Answered(answers) = connection.replies(&question, deadline).await else { continue };
         answers.iter().filter_map(|answer| answer.as_ref().err()).for_each(|error| connection.note(error));
@@ -159,7 +159,7 @@ async fn probe(connection: Connection, tracked: Arc<Tracked>, mut unused: onesho
     tracked.end();
 }
 
-/// The node, if it is to be asked whether it serves: one connection to it does so for all.
+/// The node, if it must be asked whether it serves. One connection to it asks for all.
 fn due(tracked: &Tracked, interval: Duration) -> Option<&Serving> {
     tracked.serving().filter(|serving| !serving.is_known_for(interval))
 }

@@ -1,5 +1,4 @@
-//! What a script says of what may be wrong. It sees all of it at one instant, so that what others change meanwhile is no
-//! violation.
+//! Lets a script judge suspects. It sees everything at one instant, so a concurrent change is no violation.
 
 use redis::Cmd;
 
@@ -13,13 +12,13 @@ use crate::redis::verify::subject::{Subject, Suspect};
 use crate::redis::verify::violation::{Mend, Violation};
 use crate::stored::keys::Keys;
 
-/// How many are asked about in one round trip.
+/// How many suspects one round trip covers.
 const BATCH: usize = 50;
 
-/// How often a script may name another holder before a session is left for another time.
+/// How often a script may name another holder before the session is skipped this time.
 const ROUNDS: usize = 4;
 
-/// The suspects of which a script says that they are wrong.
+/// The violations among the suspects, by a script's verdict.
 pub(crate) async fn judge(call: &Call, suspects: Vec<Suspect>) -> Result<Vec<Violation>> {
     let mut violations = Vec::new();
     for script in script::MENDING.iter().copied() {
@@ -64,13 +63,14 @@ async fn judge_batch(
     Ok(())
 }
 
-/// What a script says.
+/// The verdict of a script.
 pub(crate) enum Verdict {
-    /// Its words for what is wrong; none: nothing is.
+    /// Its words for what is wrong; an empty list: nothing is.
     Wrong(Vec<String>),
-    /// It has to know of this session too.
+    /// It needs to see this session too.
     Holder(Vec<u8>),
-    /// Something foreign or corrupt is in the way, which is a violation of its own; or a session is on its way.
+    /// Something foreign or corrupt is in the way, which is a violation of its own; or a migration moves the
+    /// session.
     Unread,
 }
 
@@ -80,7 +80,7 @@ impl Verdict {
             "corrupt" | "frozen" => Ok(Self::Unread),
             "need" => match reply.text()?.as_str() {
                 "holder" => reply.bytes().map(Self::Holder),
-                // It has other owners by now, and is come by again.
+                // It has other owners by now, and the walk will meet it again.
                 _ => Ok(Self::Unread),
             },
             _ => wrong(reply).map(Self::Wrong),
@@ -88,7 +88,7 @@ impl Verdict {
     }
 }
 
-/// The violations that a script's words are.
+/// The violations that a script's words name.
 fn told(keys: &Keys, suspect: &Suspect, words: Vec<String>) -> Vec<Violation> {
     let Suspect { partition, subject, about } = suspect;
     let words = words.into_iter().filter(|word| about.covers(word));

@@ -1,36 +1,37 @@
-//! The kinds of what does not agree.
+//! The kinds of violations.
 
 /// What is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum ViolationKind {
-    /// A session is not in the index of its user or node, the expiry index or the list of migrations, nothing points to it
-    /// from its connection, or a node that has a lease is not listed.
+    /// An entry is missing: a session is not in the index of its user or node, in the expiry index or in the list of
+    /// migrations, its connection does not point to it, or a node with a lease is not listed.
     MissingEntry,
-    /// An index or a connection leads to what is no session, or not one of its own.
+    /// An index or a connection leads to something that is not a session, or to a session that does not
+    /// belong there.
     StrayEntry,
-    /// An index has a session by another time than its record says.
+    /// An index has a session under another time than its record says.
     WrongScore,
-    /// A connection points to a session that does not have it, or what a rotation or a login left behind leads nowhere.
+    /// A connection points to a session that does not have it, or the old id of a rotation or a login leads nowhere.
     WrongPointer,
-    /// Two sessions have one connection. This is not the one to which it points.
+    /// Two sessions have one connection. This is the one to which the connection does not point.
     TwoHolders,
-    /// A key never goes by itself.
+    /// A key has no TTL.
     NoTtl,
-    /// A record goes before its session ends, or a key before a session to which it leads.
+    /// A record expires before its session, or a key before a session to which it leads.
     ShortTtl,
-    /// What is stored cannot be read.
+    /// The stored value cannot be read.
     Corrupt,
     /// A key is of another type.
     ForeignType,
-    /// A session is in another partition than its id or its user, or a key is in none.
+    /// A session is in another partition than its id or its user, or a key is in no partition.
     WrongPartition,
     /// A key is none of those that a namespace has.
     UnknownKey,
 }
 
 impl ViolationKind {
-    /// The kind in a word, for logs and programs.
+    /// A word for the kind that never changes: for logs and programs.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {

@@ -1,5 +1,5 @@
-//! A look at some keys, by commands that each read one: what may be wrong there. Others write meanwhile, so that a script
-//! has to judge it.
+//! Looks at some keys, by commands that each read one, for anything that may be wrong. Others write meanwhile, so a
+//! script must judge it.
 
 use redis::{Pipeline, Value};
 
@@ -17,20 +17,20 @@ use crate::stored::lease::Lease;
 use crate::stored::partitions::Partition;
 use crate::stored::record::Head;
 
-/// How much of a record tells whose it is: the header, and a user, a connection and a node.
+/// How many bytes of a record hold its owners: the header, and a user, a connection and a node.
 const ROUTING_BYTES: usize = 870;
 
-/// How many records of entries are asked for at once.
+/// How many entries' records are read at once.
 const ENTRIES: usize = 250;
 
-/// An entry of an index, or a pointer, and how it was come by.
+/// An entry of an index, or a pointer, and where it was found.
 struct Entry {
     partition: Partition,
     id: StoredId,
     of: KeyKind,
 }
 
-/// Reads some keys, and what leads to and from them.
+/// Reads some keys, and the entries that lead to and from them.
 pub(crate) async fn look(call: &Call, keys: Vec<Come>, members: usize, now: u64) -> Result<Looked> {
     let mut pipeline = Pipeline::with_capacity(2 * keys.len());
     for Come { key, kind, .. } in &keys {
@@ -75,7 +75,7 @@ pub(crate) async fn look_on(call: &Call, walk: Walk, members: usize) -> Result<L
     Ok(looked)
 }
 
-/// Notes what one key says by itself, and what else is to be read for it.
+/// Records what one key shows by itself, and what else must be read for it.
 fn come_by(
     call: &Call,
     looked: &mut Looked,
@@ -105,7 +105,7 @@ fn come_by(
     if matches!(answer, Value::Nil) {
         return Ok(()); // it went
     }
-    // How long an index without a TTL has to last is known when it was read, and of a record when that is read.
+    // For an index or a record without a TTL, the time that it must last is known only after it was read.
     if ttl == -1 && !is_index && !matches!(come.kind, KeyKind::Session(_)) {
         looked.suspect(partition, About::All, of_key(call, &come, 0, String::new()));
     }
@@ -148,7 +148,7 @@ fn come_by(
     Ok(())
 }
 
-/// Takes in a page of an index. What is left to do in it: to read on, or to judge its TTL behind its last page.
+/// Takes in a page of an index. Returns what is left to do: read on, or judge its TTL after the last page.
 fn page_of(looked: &mut Looked, entries: &mut Vec<Entry>, walk: Walk, page: Value) -> Result<Option<Walk>> {
     let (cursor, members): (Vec<u8>, Vec<(StoredId, f64)>) = parsed(page)?;
     looked.entries += members.len() as u64;
@@ -162,7 +162,7 @@ fn page_of(looked: &mut Looked, entries: &mut Vec<Entry>, walk: Walk, page: Valu
         } else if !(id.is_empty() && *kind == KeyKind::Expiry) {
             entries.push(Entry { partition: *partition, id, of: kind.clone() });
         } else {
-            // The expiry index's note of its own TTL.
+            // The entry that holds the expiry index's own TTL.
             longest = longest.max(score as u64);
         }
     }
@@ -171,7 +171,7 @@ fn page_of(looked: &mut Looked, entries: &mut Vec<Entry>, walk: Walk, page: Valu
     Ok((!is_done).then_some(walk))
 }
 
-/// Looks for the records of entries, and at what an index without a TTL leads to.
+/// Reads the records of entries, and those that an index without a TTL leads to.
 async fn look_at_entries(call: &Call, looked: &mut Looked, entries: Vec<Entry>) -> Result<()> {
     let mut rest = entries.into_iter();
     loop {
@@ -181,7 +181,7 @@ async fn look_at_entries(call: &Call, looked: &mut Looked, entries: Vec<Entry>) 
         }
         look_at_some(call, looked, some).await?;
     }
-    // Behind its last page it is known how long an index without a TTL has to last.
+    // After its last page it is known how long an index without a TTL must last.
     let (ended, more): (Vec<Walk>, Vec<Walk>) =
         std::mem::take(&mut looked.walks).into_iter().partition(|walk| walk.cursor == b"0");
     looked.walks = more;
@@ -199,7 +199,7 @@ async fn look_at_some(call: &Call, looked: &mut Looked, entries: Vec<Entry>) -> 
         pipeline.cmd("GETRANGE").arg(key).arg(0).arg(ROUTING_BYTES - 1);
     }
     for (entry, answer) in entries.into_iter().zip(call.read_any(pipeline).await?) {
-        // What is foreign or corrupt is told where the record is come by.
+        // Foreign or corrupt records are reported where the walk meets them.
         let Some(answer) = answer else { continue };
         let bytes: Vec<u8> = parsed(answer)?;
         let head = Head::decode(&bytes).or_else(|| bytes.is_empty().then(Head::default));
@@ -210,7 +210,7 @@ async fn look_at_some(call: &Call, looked: &mut Looked, entries: Vec<Entry>) -> 
     Ok(())
 }
 
-/// Looks whether an entry leads to a session that has it, by the beginning of its record.
+/// Checks, by the beginning of the record, whether an entry leads to a session that it belongs to.
 fn look_at_entry(call: &Call, looked: &mut Looked, entry: Entry, head: &Head) {
     let Entry { partition, id, of } = entry;
     let is_its = |walk: &&mut Walk| walk.come.partition == partition && walk.come.kind == of;
@@ -240,7 +240,7 @@ fn look_at_entry(call: &Call, looked: &mut Looked, entry: Entry, head: &Head) {
         looked.suspect(partition, About::Entry(word), Subject::Session { id, named, holder: Vec::new() });
         return;
     }
-    // No script takes such an id.
+    // No script accepts such an id.
     let key = index_of(call.partitions().keys(partition), &named);
     looked.violations.push(Violation { kind: ViolationKind::StrayEntry, key, mend: None });
 }

@@ -1,4 +1,4 @@
-//! What a look at some keys comes by.
+//! The results of a look at some keys.
 
 use redis::Value;
 
@@ -11,7 +11,7 @@ use crate::stored::key_kind::KeyKind;
 use crate::stored::partitions::Partition;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
-/// A key that was come by.
+/// A key that the walk met.
 #[derive(Clone, Debug)]
 pub(crate) struct Come {
     pub(crate) partition: Partition,
@@ -25,15 +25,15 @@ pub(crate) struct Walk {
     pub(crate) come: Come,
     pub(crate) cursor: Vec<u8>,
     pub(crate) has_ttl: bool,
-    /// The last of the times until which its sessions are kept, as far as it was read.
+    /// The latest time until which its sessions are kept, as far as it was read.
     pub(crate) longest: u64,
 }
 
-/// What came of a look.
+/// The result of a look.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
     pub(crate) suspects: Vec<Suspect>,
-    /// What needs no second look: no script writes it.
+    /// Violations that need no second look, because no script writes such data.
     pub(crate) violations: Vec<Violation>,
     /// Indexes that have more.
     pub(crate) walks: Vec<Walk>,
@@ -47,7 +47,7 @@ impl Looked {
     }
 }
 
-/// A key by itself, and how long it has to last if it has no TTL.
+/// Notes a key as a suspect, with how long it must last if it has no TTL.
 pub(crate) fn of_key(call: &Call, come: &Come, until: u64, found: String) -> Subject {
     let rest = call.partitions().keys(come.partition).behind_tag(&come.key).unwrap_or_default().to_vec();
     let grace_ms = ms(call.rules().grace);
@@ -58,7 +58,7 @@ pub(crate) fn of_key(call: &Call, come: &Come, until: u64, found: String) -> Sub
         KeyKind::Lease(_) | KeyKind::Nodes | KeyKind::Kept => DAY_MS,
         _ => grace_ms,
     };
-    // Of an index the next session finds that it lasts long enough, as it does where a script made it.
+    // An index lasts a grace longer, as where a script made it: the next session then finds it long enough.
     let until = if come.kind.stored_type() == "zset" && until > 0 { until + grace_ms } else { until };
     Subject::Key { rest, stored_type: come.kind.stored_type(), until, least_ms, found }
 }

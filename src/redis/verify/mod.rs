@@ -1,4 +1,4 @@
-//! What is stored, held against itself: all keys of a namespace gone through, and what does not agree named and mended.
+//! Verifies the stored data: walks through all keys of a namespace, and names and repairs violations.
 
 mod judge;
 pub(crate) mod kind;

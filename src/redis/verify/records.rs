@@ -1,4 +1,5 @@
-//! Records that were come by: whether each can be read and is where it belongs, and whether all leads to it that has to.
+//! Checks records that the walk met: whether each can be read and is where it belongs, and whether all its entries lead
+//! to it.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +17,10 @@ use crate::stored::keys::Keys;
 use crate::stored::partitions::Partition;
 use crate::stored::record::{Head, Record};
 
-/// How much earlier a key may go, in milliseconds, as the scripts have it.
+/// How much earlier a key may expire, in milliseconds, as in the scripts.
 const SLACK_MS: i64 = 1000;
 
-/// The same of a record and the time that stands in it.
+/// The same for a record and the time stored in it.
 const LATE_MS: u64 = 60_000;
 /// A record that was read, and how long its key lasts.
 pub(crate) struct Seen {
@@ -28,7 +29,7 @@ pub(crate) struct Seen {
     pub(crate) ttl: i64,
     pub(crate) bytes: Vec<u8>,
 }
-/// Reads records whole of which only the beginning was read.
+/// Reads the rest of records of which only the beginning was read.
 pub(crate) async fn read_the_rest(call: &Call, seen: &mut [Seen]) -> Result<()> {
     let large: Vec<usize> = (0..seen.len()).filter(|at| seen[*at].bytes.len() == Head::BYTES).collect();
     let mut rest = large.as_slice();
@@ -53,7 +54,7 @@ pub(crate) async fn read_the_rest(call: &Call, seen: &mut [Seen]) -> Result<()> 
     Ok(())
 }
 
-/// Looks for what has to lead to each record.
+/// Looks for the entries that must lead to each record.
 pub(crate) async fn look_at_records(
     call: &Call,
     looked: &mut Looked,
@@ -102,7 +103,7 @@ pub(crate) async fn look_at_records(
     Ok(())
 }
 
-/// A record, if it is one of ours that is where it belongs and leads where it may. Else notes what it is.
+/// A record, if it is ours, is where it belongs and leads where it may. Otherwise records the violation.
 fn sound(
     call: &Call,
     looked: &mut Looked,
@@ -144,12 +145,12 @@ fn session(id: &SessionId, named: IndexFields<Vec<u8>>) -> Subject {
     Subject::Session { id: id.as_str().as_bytes().to_vec(), named, holder: Vec::new() }
 }
 
-/// What no script takes would not be mended.
+/// No script could repair such an id.
 fn is_named_rightly(fields: &IndexFields<Vec<u8>>) -> bool {
     [&fields.user, &fields.connection, &fields.node].iter().all(|name| name.len() <= 256)
 }
 
-/// Asks for what leads to a session: behind each entry for the TTL of what it is in.
+/// Asks for the entries that lead to a session, and after each for the TTL of its key.
 fn ask_for(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId, head: &Head, is_listed: bool) {
     let IndexFields { user, connection, node } = &head.index_fields;
     if head.created_at.is_some() {
@@ -170,7 +171,7 @@ fn ask_for(pipeline: &mut Pipeline, keys: &Keys, id: &SessionId, head: &Head, is
     }
 }
 
-/// Whether all that leads to a session is as its record says, in the answers to that.
+/// Whether all entries that lead to a session agree with its record, by the answers to that.
 fn agrees(
     id: &SessionId,
     head: &Head,

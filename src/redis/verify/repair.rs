@@ -1,4 +1,4 @@
-//! What does not agree mended: by one script for each, which asks again whether it is so.
+//! Repairs violations: one script for each, which first checks it again.
 
 use std::sync::Arc;
 
@@ -14,24 +14,25 @@ use crate::store::migration_store::MigrationStore as _;
 /// How often a script may name another holder of a connection.
 const ROUNDS: usize = 4;
 
-/// What became of a violation.
+/// The result of a repair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Repaired {
-    /// It is mended.
+    /// It is repaired.
     Mended,
-    /// It is not there any more: it was mended with another of the same session, others were faster, or the session is gone.
+    /// It no longer exists: it was repaired with another violation of the same session, others were faster, or the
+    /// session is gone.
     Gone,
-    /// It stays: nothing mends it but a hand, something foreign or corrupt is in the way that is a violation of its own, or
-    /// the session is on its way to another store.
+    /// It stays: it needs manual repair, something foreign or corrupt is in the way that is a violation of its own, or
+    /// a migration moves the session.
     Left,
 }
 
 impl RedisStore {
-    /// Mends what a [`Verifier`](crate::verify::Verifier) found. What has changed since is asked for first, so nothing is
-    /// changed that is as it should be, and it may be called again.
+    /// Repairs a violation that a [`Verifier`](crate::verify::Verifier) found. It first checks whether the violation
+    /// still exists, so it changes nothing that is correct, and you may call it again.
     ///
-    /// No live session is deleted. What cannot be read is set aside for a week, under a key `aside`.
+    /// It deletes no live session. It sets unreadable data aside for a week, under a key `aside`.
     ///
     /// # Errors
     /// Only those of all operations.

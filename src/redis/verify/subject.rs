@@ -1,4 +1,4 @@
-//! What may be wrong, as a script is asked about it.
+//! Something that may be wrong, in the form in which a script is asked about it.
 
 use redis::Cmd;
 
@@ -11,24 +11,25 @@ use crate::redis::stored_id::StoredId;
 use crate::redis::verify::kind::ViolationKind;
 use crate::stored::partitions::Partition;
 
-/// What a script is asked about, in a partition.
+/// The subject of a question to a script, in a partition.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
-    /// What leads to an id.
+    /// The entries that lead to an id.
     Session {
         id: StoredId,
         named: IndexFields<Vec<u8>>,
         holder: StoredId,
     },
-    /// What is under the key of a session, by its SHA-1, with what was read of its owners, and what is wrong with it.
+    /// The value under a session's key, by its SHA-1, with its owners as far as they were read, and what is wrong
+    /// with it.
     Record {
         id: StoredId,
         named: IndexFields<Vec<u8>>,
         found: String,
         kind: ViolationKind,
     },
-    /// A key, by what stands behind its tag; its type; when it has to go at the earliest, and how long it lasts at least,
-    /// in milliseconds; the SHA-1 of what is broken under it.
+    /// A key, by the text behind its tag; its type; when it may expire at the earliest, and how long it lasts at least,
+    /// in milliseconds; the SHA-1 of the broken value under it.
     Key {
         rest: Vec<u8>,
         stored_type: &'static str,
@@ -73,7 +74,7 @@ impl Subject {
         }
     }
 
-    /// The same with the session that the script says has the connection.
+    /// The same with the holder of the connection that the script named.
     pub(crate) fn with_holder(self, found: StoredId) -> Self {
         match self {
             Self::Session { id, named, .. } => Self::Session { id, named, holder: found },
@@ -82,12 +83,12 @@ impl Subject {
     }
 }
 
-/// Which of the words of a script are about what was found.
+/// Which words of a script concern the suspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum About {
-    /// What leads to a record. What must not is found where it leads from.
+    /// Entries that lead to a record. Wrong entries are found where they lead from.
     Record,
-    /// One thing, which is found elsewhere than by what leads to the record.
+    /// One entry, which is found elsewhere than from the record.
     Entry(&'static str),
     All,
 }
@@ -102,7 +103,7 @@ impl About {
     }
 }
 
-/// What may be wrong.
+/// Something that may be wrong.
 #[derive(Clone, Debug)]
 pub(crate) struct Suspect {
     pub(crate) partition: Partition,

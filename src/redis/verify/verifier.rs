@@ -1,4 +1,4 @@
-//! All keys of a namespace gone through while others work on it.
+//! Walks through all keys of a namespace while others work on it.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
@@ -18,56 +18,56 @@ use crate::redis::verify::violation::Violation;
 use crate::store::migration_store::MigrationStore as _;
 use crate::stored::key_kind::KeyKind;
 
-/// How many keys are looked at by one step at most, and entries of one index: the server does nothing else for about a
+/// The most keys, or entries of one index, that one step looks at: the server does nothing else for about a
 /// millisecond.
 const PER_STEP: usize = 100;
 
-/// As many keys and entries a second at most, unless it is told otherwise.
+/// The default limit of keys and entries per second.
 const PER_SECOND: u32 = 10_000;
 
-/// How often the server is asked for its time.
+/// How often to ask the server for its time.
 const ASKED_AGAIN: Duration = Duration::from_secs(10);
 
-/// Goes through all keys of a namespace, and tells what does not agree.
+/// Walks through all keys of a namespace, and reports violations.
 ///
-/// Nothing is locked meanwhile, and what others change is no violation: what looks wrong is judged by a script, which sees all
-/// of it at one instant. What comes and goes on the way may or may not be looked at.
+/// It locks nothing, and concurrent changes are no violations: a script judges each suspect, and sees everything at one
+/// instant. It may or may not look at sessions that come or go during the walk.
 #[derive(Debug)]
 pub struct Verifier {
     store: RedisStore,
     per_second: u32,
-    /// Which of the servers is gone through, and how far; `None` when all are.
+    /// The server that the walk is at, and the cursor there; `None` at the end.
     at: Option<(usize, Vec<u8>)>,
     walks: Vec<Walk>,
     found: VecDeque<Violation>,
-    /// What was told, for SCAN may come by a key twice.
+    /// The reported violations, because SCAN may return a key twice.
     told: HashSet<u64>,
     hasher: RandomState,
     verified: Verified,
-    /// A time of the server's, and when it was asked for.
+    /// A time of the server, and when it was asked for.
     asked: Option<(u64, Instant)>,
-    /// When the next step may be.
+    /// When the next step may begin.
     next: Instant,
 }
 
-/// How far a verifier has come.
+/// The progress of a verifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
-    /// Keys of the namespace.
+    /// How many keys of the namespace it read.
     pub keys: u64,
-    /// Sessions that were read, live or expired.
+    /// How many sessions it read, live or expired.
     pub sessions: u64,
-    /// Entries of indexes.
+    /// How many entries of indexes it read.
     pub entries: u64,
-    /// What does not agree.
+    /// How many violations it found.
     pub violations: u64,
 }
 
 impl RedisStore {
-    /// A walk through all keys of the namespace, on all servers and in all partitions, that tells what does not agree.
+    /// Starts a walk through all keys of the namespace, on all servers and in all partitions, that reports violations.
     ///
-    /// Besides what a store needs, its user has to be allowed `ZSCAN`.
+    /// Besides the commands of a store, its user needs `ZSCAN`.
     #[must_use]
     pub fn verifier(&self) -> Verifier {
         Verifier {
@@ -86,29 +86,31 @@ impl RedisStore {
 }
 
 impl Verifier {
-    /// At most so many keys and entries of indexes a second, 1 to 10,000,000. Keys of others on the same servers count too.
+    /// The most keys and entries of indexes per second, 1 to 10,000,000. Foreign keys on the same servers count too.
     /// Defaults to 10,000.
     #[must_use]
     pub fn per_second(self, per_second: u32) -> Self {
         Self { per_second: per_second.clamp(1, 10_000_000), ..self }
     }
 
-    /// How far it has come.
+    /// Its progress so far.
     #[must_use]
     pub fn verified(&self) -> Verified {
         self.verified
     }
 
-    /// The next that does not agree; `None` when all keys were looked at. After an error it goes on where it was.
+    /// The next violation; `None` when the walk is complete. After an error, the next call continues where it
+    /// was.
     ///
     /// # Errors
     /// Only those of all operations.
     ///
     /// # Atomicity
-    /// What it tells was so at one instant: `mend_session`, `mend_record`, `mend_key` and `mend_node`, which only tell here.
+    /// Each violation existed at one instant: `mend_session`, `mend_record`, `mend_key` and `mend_node` find it, and
+    /// only report here.
     ///
     /// # Cancellation safety
-    /// A call that is dropped loses nothing: the next one goes on where it was.
+    /// Dropping a call loses nothing: the next one continues where it was.
     pub async fn next(&mut self) -> Result<Option<Violation>> {
         loop {
             if let Some(violation) = self.found.pop_front() {
@@ -121,8 +123,8 @@ impl Verifier {
         }
     }
 
-    /// The same for whoever shows how far it has come: what does not agree among the next keys, none mostly; `None` when all
-    /// keys were looked at.
+    /// The same in small steps, for callers that show progress: the violations among the next keys, usually none;
+    /// `None` when the walk is complete.
     ///
     /// # Errors
     /// Only those of all operations.
@@ -186,14 +188,14 @@ impl Verifier {
     }
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Default)]
 struct Step {
-    /// Where the next one begins, on which server.
+    /// The server and the cursor of the next step.
     next: Option<(usize, Vec<u8>)>,
     walks: Vec<Walk>,
     violations: Vec<Violation>,
-    /// Keys of the server, whosever they are, and those of the namespace.
+    /// The keys of the server, including foreign ones, and those of the namespace.
     passed: u64,
     keys: u64,
     sessions: u64,

@@ -1,4 +1,4 @@
-//! What does not agree in what is stored.
+//! A violation in the stored data.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::redis::verify::kind::ViolationKind;
 use crate::redis::verify::subject::Subject;
 use crate::stored::partitions::Partition;
 
-/// Something that does not agree in what is stored.
+/// Stored data that does not agree: a state that no script leaves behind.
 #[derive(Clone)]
 pub struct Violation {
     pub(crate) kind: ViolationKind,
@@ -16,7 +16,7 @@ pub struct Violation {
     pub(crate) mend: Option<Mend>,
 }
 
-/// How it is mended.
+/// How to repair it.
 #[derive(Clone)]
 pub(crate) struct Mend {
     pub(crate) partition: Partition,
@@ -26,7 +26,7 @@ pub(crate) struct Mend {
 }
 
 impl Violation {
-    /// By which it is known again.
+    /// The fields by which it is recognised again.
     pub(crate) fn identity(&self) -> (ViolationKind, &[u8], Option<&[u8]>) {
         let id = self.mend.as_ref().and_then(|mend| mend.subject.id());
         (self.kind, &self.key, id.map(Vec::as_slice))
@@ -38,44 +38,44 @@ impl Violation {
         self.kind
     }
 
-    /// The key at which it is. It may name a session or a connection, which are secrets.
+    /// The key where it is. It may contain the id of a session or a connection, which are secrets.
     #[must_use]
     pub fn key(&self) -> &[u8] {
         &self.key
     }
 
-    /// The session that it is about, or what stands in the place of its id.
+    /// The session that it is about, or the text in the place of its id.
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
         told(self.mend.as_ref()?.subject.id()?)
     }
 
-    /// Whether [`RedisStore::repair`](crate::RedisStore::repair) can mend it.
+    /// Whether [`RedisStore::repair`](crate::RedisStore::repair) can repair it.
     #[must_use]
     pub fn is_mendable(&self) -> bool {
         self.mend.is_some()
     }
 
-    /// What mending it does, or what is to be done by hand.
+    /// What a repair does, or what to do by hand.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match (self.kind, &self.mend) {
             (ViolationKind::WrongPartition, None) => {
                 "end the session, or delete the key if it is in no partition"
             }
-            (_, None) => "look at it: it is not touched",
+            (_, None) => "look at it by hand: a repair does not touch it",
             (_, Some(Mend { word, .. })) => match word.as_str() {
-                "record" | "value" => "what is there is set aside for a week, its entries are removed",
-                "ttl" => "the key gets a TTL",
-                "connection_held" => "the session is left without the connection, suspended",
-                word if word.ends_with("_stray") => "the entry is removed",
-                word if word.ends_with("_short") => "the key lives as long as the session",
-                _ => "the entry is written as the record says",
+                "record" | "value" => "a repair sets the value aside for a week and removes its entries",
+                "ttl" => "a repair gives the key a TTL",
+                "connection_held" => "a repair takes the connection from the session and suspends it",
+                word if word.ends_with("_stray") => "a repair removes the entry",
+                word if word.ends_with("_short") => "a repair makes the key live as long as the session",
+                _ => "a repair writes the entry as the record says",
             },
         }
     }
 
-    /// The key without what is secret in it: a hash stands for the id of a session, and for a connection.
+    /// The key without its secrets: hashes replace the ids of sessions and connections.
     #[must_use]
     pub fn place(&self) -> String {
         let key = String::from_utf8_lossy(&self.key);
@@ -93,7 +93,7 @@ impl Violation {
     }
 }
 
-/// Without the ids of sessions.
+/// Hides the ids of sessions.
 impl fmt::Debug for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut told = f.debug_struct("Violation");
@@ -102,7 +102,7 @@ impl fmt::Debug for Violation {
     }
 }
 
-/// In a line, without the ids of sessions.
+/// Writes one line, without the ids of sessions.
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at {}", self.kind.code(), self.place())?;

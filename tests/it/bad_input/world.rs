@@ -1,4 +1,4 @@
-//! Sessions of which each operation finds what it needs.
+//! A set of sessions in which each operation finds what it needs.
 
 use std::time::Duration;
 

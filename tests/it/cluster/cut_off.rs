@@ -1,4 +1,5 @@
-//! A master that the others do not reach any more, while clients still do: it does not know that its replica was promoted.
+//! A master that the other nodes no longer reach, while clients still do: it does not know that its replica was
+//! promoted.
 
 use std::time::{Duration, Instant};
 

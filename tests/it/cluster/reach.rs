@@ -1,4 +1,4 @@
-//! How the nodes of a cluster are reached: as whom, and where they say that they are.
+//! How the store connects to the nodes of a cluster: as which user, and at which addresses.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A list in the place of each key in turn: where a script is kept from its work by it, it names that key.
+//! A list in the place of each key in turn: a script that cannot work because of it names that key.
 
 use std::collections::BTreeSet;
 

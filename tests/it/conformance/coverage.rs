@@ -1,4 +1,4 @@
-//! That nothing is left out of the cases.
+//! Checks that the cases leave nothing out.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Keys of names that are empty: a client sends none, and a script neither reads nor writes one that it is sent.
+//! Keys with empty names: a client sends none, and a script neither reads nor writes one.
 
 use futures::StreamExt as _;
 

@@ -1,4 +1,4 @@
-//! Scripts that have an ordinary way and another: both do the same.
+//! Scripts with an ordinary form and a general one: both do the same.
 
 use std::collections::BTreeMap;
 

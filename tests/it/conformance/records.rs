@@ -1,5 +1,5 @@
-//! The pairs of bytes and record in lua/conformance/records.json, by each decoder that is here: the bundle's layout, the
-//! crate's own, and the scripts.
+//! Decodes the pairs of bytes and record in lua/conformance/records.json by each decoder: the bundle's layout, the
+//! crate and the scripts.
 
 use std::collections::BTreeSet;
 

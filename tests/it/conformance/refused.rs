@@ -1,5 +1,5 @@
-//! Each script, with each command taken away from the user that it runs: it leaves nothing, or what the same call mends
-//! when the user may run the command again.
+//! Runs each script without the permission for each of its commands: it leaves nothing, or something that the same call
+//! repairs once the user has the permission again.
 
 use std::collections::BTreeSet;
 

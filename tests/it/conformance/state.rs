@@ -1,4 +1,4 @@
-//! What a namespace holds, as a case tells it.
+//! The contents of a namespace, in the form of a case.
 
 use std::collections::BTreeMap;
 

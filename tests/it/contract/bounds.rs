@@ -1,4 +1,5 @@
-//! The bounds of arguments: at each of them a script takes the argument, and beyond it refuses the call by its name.
+//! The bounds of arguments: at a bound a script accepts the argument; beyond it the script refuses the call and
+//! names the argument.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the scripts make of calls that break the contract: an error that names what is wrong, and nothing is changed.
+//! Calls that break the contract: the scripts answer with an error that names what is wrong, and change nothing.
 
 use cloakroom::Rules;
 use cloakroom_export::header::Argument;

@@ -1,4 +1,4 @@
-//! The session that `lua/README.md` has for pasting, pasted.
+//! Runs the commands that `lua/README.md` offers for pasting.
 
 use std::process::Stdio;
 

@@ -1,4 +1,4 @@
-//! What the crate sends, held against the headers of the scripts.
+//! Compares what the crate sends with the headers of the scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

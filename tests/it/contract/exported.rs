@@ -1,4 +1,4 @@
-//! `lua/dist` and `lua/bundle.json`, held against what they are made of and against the documents.
+//! Compares `lua/dist` and `lua/bundle.json` with their sources and with the documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Sessions without a user, connection or node: no call names a key of what they have not.
+//! Sessions without a user, connection or node: no call names the key of a missing one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The contract's number in the namespace, by which a client is told that it is of an older one.
+//! The contract's number in the namespace, which stops older clients.
 
 use cloakroom::{Error, NewSession, Refusal, Rules};
 use futures::future::join_all;

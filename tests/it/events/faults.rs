@@ -1,4 +1,4 @@
-//! Events where something is wrong: memory that is full, streams of a foreign type, nobody who reaps.
+//! Events when something is wrong: full memory, streams of a foreign type, no reaper.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The sessions that events tell of.
+//! A list of sessions that a reader keeps from events.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Events where there are several servers: the slot of a stream that moves, and a master that is another.
+//! Events with several servers: the slot of a stream moves, and another server becomes the master.
 
 use cloakroom::{RedisStore, SessionStore as _};
 

@@ -1,4 +1,4 @@
-//! Events of stores that stand before others.
+//! Events of stores that wrap other stores.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the builder takes.
+//! The settings that the builder accepts.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! What all stores have, on this one: handles, closing, the reaper, the end of the background task.
+//! The common parts of all stores on this one: handles, closing, the reaper, the end of the background
+//! task.
 
 use std::sync::Arc;
 use std::time::Duration;

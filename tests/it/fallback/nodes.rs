@@ -1,4 +1,4 @@
-//! Leases, recovery and what nodes write as owners: all of it is the store's, whatever the policy.
+//! Leases, recovery and writes by nodes: the store executes them all, whatever the policy.
 
 use std::time::Duration;
 

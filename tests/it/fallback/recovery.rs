@@ -1,4 +1,4 @@
-//! LocalOnly when the server is back: it gets what was kept, and what it has wins.
+//! LocalOnly when the server is back: sessions are written back, and the server's version wins.
 
 mod brought;
 mod busy;

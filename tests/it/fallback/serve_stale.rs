@@ -1,4 +1,5 @@
-//! ServeStale: reads answer with what was seen lately, marked, and nothing that was ended here.
+//! ServeStale: reads answer with marked copies of recently seen sessions, but never with a session that was
+//! ended here.
 
 use std::pin::pin;
 use std::task::Poll;

@@ -152,7 +152,7 @@ async fn a_node_that_is_stopped_beyond_its_lease_and_goes_on_writes_nothing_more
     assert_eq!(recovered.len(), SESSIONS);
     let before = context.dump().await;
     node.signal("CONT").await;
-    let refused = "refused: the node does not hold its lease, or not the session";
+    let refused = "refused: the node no longer holds its lease, or the session is another node's";
     assert_eq!(node.says().await, format!("held false, then {refused}"));
     assert_eq!(node.says().await, "lost");
     assert!(node.child.wait().await.unwrap().success());

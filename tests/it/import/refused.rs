@@ -1,4 +1,4 @@
-//! Imports that bring nothing in, and what is in their way.
+//! Imports that are refused, and what is in their way.
 
 use std::time::Duration;
 

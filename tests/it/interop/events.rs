@@ -1,4 +1,5 @@
-//! What all languages tell, those that read events read alike, and each goes on where another stopped.
+//! All languages write events. Those that read events read them alike, and each continues where another
+//! stopped.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A token that one language made is taken by the others.
+//! A token that one language made is accepted by the others.
 
 use cloakroom::{IdScheme, Token};
 

@@ -1,4 +1,4 @@
-//! What is large goes over connections of its own, and holds up nothing that is small.
+//! Large requests have their own connections, and do not hold up small ones.
 
 use std::time::Duration;
 

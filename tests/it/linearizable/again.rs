@@ -1,5 +1,5 @@
-//! Calls that are sent again after their reply was lost, and first attempts that arrive late: each such history must have
-//! an order that explains it. The names of the plays say what is lost, and what others do before it is sent again.
+//! Calls that are retried after a lost reply, and first attempts that arrive late: each such history must have an order
+//! that explains it. The names of the plays say what is lost, and what others do before the retry.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Makes the calls of a history of a store, and notes them.
+//! Makes the calls of a history on a store, and records them.
 
 use std::collections::BTreeMap;
 use std::future::Future;

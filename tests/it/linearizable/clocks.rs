@@ -1,4 +1,4 @@
-//! Servers whose clocks do not go on as they went: a failover to one that is behind, a clock that is set back.
+//! Servers whose clocks jump: a failover to a server that is behind, a clock that is set back.
 
 use super::call::{Answer, Call, End};
 use super::stage::{Stage, patch};

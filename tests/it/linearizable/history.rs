@@ -1,4 +1,4 @@
-//! What was called, when, and how it ended; whether that is linearizable, and if not, what shows it.
+//! A history: the calls, their times and their ends; whether it is linearizable, and if not, the proof.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
-//! What keeps the promise, taken out piece by piece: with each piece gone, a play must have no order that explains it.
-//! Else nobody would notice if it went.
+//! Removes the parts that keep the promise, one at a time: without each part, a play must have no order that explains
+//! it. Otherwise nobody would notice the loss of that part.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! First attempts that are held up, and executed when a later one has declared something else: an answer that tells what
-//! the later one declared would be wrong.
+//! First attempts that are held up, and executed when a later attempt has declared other keys: an answer made from the
+//! later attempt's keys would be wrong.
 
 use std::sync::Arc;
 

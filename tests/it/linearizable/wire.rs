@@ -1,5 +1,5 @@
-//! A TCP proxy before a server that knows each request and each reply: it loses a certain one, lets half a request arrive,
-//! and the rest later, and changes what is asked.
+//! A TCP proxy that knows each request and each reply: it can lose one, let half a request arrive and the rest later,
+//! and change a request.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What of a page is read without the script, and what goes to it: each with the same answer.
+//! Pages that are read without the script, and pages that go to it: both give the same answer.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Callbacks that panic: those who wait are told all the same, and the sessions move.
+//! Callbacks that panic: waiting callers still get their reports, and the sessions move.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,5 @@
-//! A process gone at every step of a migration, and a store that lost what it knew; or a session that ended at its source
-//! while its copy waited.
+//! A process that dies at every step of a migration, and a store that lost its data; or a session that ended at its
+//! source while its copy waited.
 
 use std::fmt::Debug;
 use std::time::Duration;

@@ -168,7 +168,7 @@ async fn what_cannot_be_handed_over_says_why_and_nothing_changes(#[values(Redis,
     assert_eq!(refusal(hand_over(&manager, session.id(), "nobody").await), Refusal::Fenced);
     assert_eq!(refusal(hand_over(&manager, frozen.id(), "takes").await), Refusal::Frozen);
     for (id, to, expected) in [
-        (nowhere.id(), "takes", "session is at no node, must be at one"),
+        (nowhere.id(), "takes", "session has no node, must have one"),
         (session.id(), "", "node id is empty"),
     ] {
         let error = hand_over(&manager, id, to).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The queue: it pushes back, and no task in it is silently gone.
+//! The queue: it pushes back, and loses no task silently.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

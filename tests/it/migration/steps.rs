@@ -1,4 +1,5 @@
-//! Every step lost, and every process gone at every step: in this process, by stores that are away from a call on.
+//! Loses every step, and ends the process at every step: simulated in this process by stores that are away from a
+//! call on.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A case as it goes: the same calls of every store and of the model, each answer compared, and at the end all that is
-//! stored.
+//! Runs a case: makes the same calls on every store and on the model, compares each answer, and at the end all stored
+//! data.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

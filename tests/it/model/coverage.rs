@@ -1,4 +1,4 @@
-//! That a run reached what it is to reach: a model that agrees on refusals only has shown little.
+//! Checks that a run reached its goals: a model that agrees only on refusals has shown little.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! All that is stored, a line a key, so that a store and the model can be compared.
+//! All stored data, one line per key, so that a store and the model can be compared.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

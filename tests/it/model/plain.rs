@@ -1,5 +1,5 @@
-//! A plain model of the engine: what it promises, told as directly as can be. One list of sessions, which is searched
-//! from its beginning; no indexes, no keys.
+//! A plain model of the engine, which states its promises as directly as possible. It is one list of sessions,
+//! searched from the beginning; no indexes, no keys.
 
 mod bulk;
 mod change;

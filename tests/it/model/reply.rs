@@ -1,4 +1,4 @@
-//! What a step answers, in a form in which a store and the model can be compared.
+//! The answer of a step, in a form that compares a store with the model.
 
 use cloakroom::{Error, Refusal, Removed, Session, Status};
 

@@ -1,4 +1,4 @@
-//! What others change is gone from memory once the server has said so.
+//! Sessions that others change are gone from memory once the server has reported it.
 
 use cloakroom::migration::{Freezing, Import, TaskId};
 use cloakroom::nodes::Claim;

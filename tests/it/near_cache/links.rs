@@ -1,4 +1,4 @@
-//! Connections that break, fall silent, or bring a reply and the word of a change together.
+//! Connections that break, fall silent, or deliver a reply together with the report of a change.
 
 use std::time::{Duration, Instant};
 

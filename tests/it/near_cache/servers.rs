@@ -1,4 +1,4 @@
-//! Servers and users with whom nothing can be kept: the store works as without, and says so once.
+//! Servers and users that do not allow a near cache: the store works without it, and logs that once.
 
 use cloakroom::{NewSession, Patch, RedisStore, RedisStoreBuilder, Rules};
 use rstest::rstest;
@@ -22,7 +22,7 @@ async fn keeps(context: &Context, builder: RedisStoreBuilder) -> (bool, String) 
 }
 
 #[rstest]
-#[case::resp3(&["--rename-command", "HELLO", ""], "the server speaks no RESP3")]
+#[case::resp3(&["--rename-command", "HELLO", ""], "the server does not speak RESP3")]
 #[case::client(&["--rename-command", "CLIENT", ""], "the server refuses CLIENT TRACKING")]
 #[tokio::test]
 async fn a_server_that_cannot_tell_of_changes_is_asked_each_time(

@@ -1,4 +1,4 @@
-//! A node's leases: one in each partition, each with a life of its own.
+//! A node's leases: one per partition, each independent of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

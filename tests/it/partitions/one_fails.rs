@@ -1,4 +1,4 @@
-//! One partition where something is of a foreign type: the others go on, and the error is told.
+//! One partition with a key of a foreign type: the others go on, and the caller gets the error.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! The bus of a cluster, over which its nodes tell each other what is the case: all of it goes through a proxy, which cuts a
-//! node off while clients still reach it.
+//! The bus over which the nodes of a cluster exchange their state. All of it goes through a proxy, which can cut a node
+//! off while clients still reach it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};

@@ -1,4 +1,4 @@
-//! A real cluster: three masters, mostly with a replica of each.
+//! A real cluster: three masters, usually with one replica each.
 
 use std::sync::{Arc, Weak};
 

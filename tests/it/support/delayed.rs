@@ -1,4 +1,4 @@
-//! A network that takes its time: each way, and for the connect itself.
+//! A slow network: it delays each direction and the connect itself.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What tests ask of a reply and of the stored state, told in one line.
+//! Checks of replies and of the stored state, in one line each.
 
 use std::fmt::Debug;
 use std::time::Duration;

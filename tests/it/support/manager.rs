@@ -1,4 +1,4 @@
-//! Makes connections as a service would that hands in its own manager.
+//! Makes connections like a service that passes in its own manager.
 
 use cloakroom::clients::bb8::ManageConnection;
 use redis::aio::MultiplexedConnection;

@@ -1,4 +1,4 @@
-//! What the tests stand on: a real server, a fresh namespace, a look at what is stored.
+//! The tools of the tests: a real server, a fresh namespace, a view of the stored data.
 
 pub(crate) mod acknowledged;
 pub(crate) mod bus;

@@ -1,5 +1,5 @@
-//! A network on which little gets through: each connection stops once it has carried so many bytes one way, until it is
-//! widened. What is large is stuck there, and what is small is not.
+//! A narrow network: each connection stops once it has carried a number of bytes one way, until the test widens it.
+//! Large messages are stuck there, small ones are not.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A connection past the stores: to the only server, or to whichever master of a cluster has the key.
+//! A connection that bypasses the stores: to the only server, or to the cluster's master that has the key.
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Arg, Cmd, Pipeline, RedisFuture, Value};

@@ -1,4 +1,4 @@
-//! A second reading of the record, apart from the crate's, so that the two can disagree.
+//! A second decoder of the record, independent of the crate's, so that the two can disagree.
 
 use std::collections::BTreeMap;
 

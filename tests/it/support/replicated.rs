@@ -1,4 +1,4 @@
-//! A master with replicas, and nobody who watches them.
+//! A master with replicas, without sentinels.
 
 use cloakroom::SessionId;
 

@@ -1,4 +1,4 @@
-//! Where the files of the repository are that are not the tests' own.
+//! The paths of the repository's files outside of the tests.
 
 use std::path::Path;
 

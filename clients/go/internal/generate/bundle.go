@@ -15,7 +15,6 @@ type bundle struct {
 		RecordFormat int64  `json:"record_format"`
 		Record       record `json:"record"`
 	} `json:"other_records"`
-	Lease      layout               `json:"lease"`
 	Keys       map[string]key       `json:"keys"`
 	Unnamed    string               `json:"unnamed"`
 	Events     string               `json:"unnamed_events"`
@@ -63,7 +62,6 @@ type operation struct {
 	} `json:"events"`
 	Moved  string `json:"moved"`
 	Effect string `json:"effect"`
-	Again  string `json:"again"`
 }
 
 type key struct {
@@ -92,7 +90,6 @@ type reply struct {
 	Fields   []field    `json:"fields"`
 	Optional []field    `json:"optional"`
 	Rest     []repeated `json:"rest"`
-	Note     string     `json:"note"`
 }
 
 type need struct {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// writeLayouts writes how records, freezes, entries and leases are laid out.
+// writeLayouts writes how records, freezes and entries are laid out.
 func writeLayouts(out *writer, from bundle) {
 	refuseOthers(from)
 	out.line("const (")
@@ -28,7 +28,6 @@ func writeLayouts(out *writer, from bundle) {
 	writeLayout(out, "record", "Record", from.Record.layout)
 	writeLayout(out, "freeze", "Freeze", from.Record.Freeze.layout)
 	writeLayout(out, "entry", "Entry", from.Record.Entry.layout)
-	writeLayout(out, "lease", "Lease", from.Lease)
 }
 
 // refuseOthers ends the generator where a record may have another layout, of which it writes no reader yet: a client that
@@ -77,9 +76,9 @@ func writeKeys(out *writer, from bundle) {
 }
 
 func writeLayout(out *writer, lower, upper string, layout layout) {
-	out.line("\n// %sHeaderBytes is the size of the header of a %s.", upper, lower)
+	out.line("\n// %sHeaderBytes is the size of the header of each %s.", upper, lower)
 	out.line("const %sHeaderBytes = %d", upper, layout.HeaderBytes)
-	out.line("\n// %sHeader has the fields of the header of a %s.", upper, lower)
+	out.line("\n// %sHeader has the fields of the header of each %s.", upper, lower)
 	out.line("type %sHeader struct {", upper)
 	for _, field := range layout.Header {
 		kind := "int64"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log"
+	"strconv"
 	"strings"
 )
 
@@ -81,7 +82,7 @@ func argumentNote(each argument) string {
 		clauses = append(clauses, strings.Join(each.Words, ", "))
 	}
 	if each.EmptyMeans != "" {
-		clauses = append(clauses, "empty: "+each.EmptyMeans)
+		clauses = append(clauses, "empty means "+each.EmptyMeans)
 	}
 	if each.Note != "" {
 		clauses = append(clauses, each.Note)
@@ -331,7 +332,7 @@ func (each argument) standard() string {
 	case string:
 		return known
 	case float64:
-		return strings.TrimSuffix(strings.TrimRight(formatted(known), "0"), ".")
+		return strconv.FormatFloat(known, 'f', -1, 64)
 	default:
 		log.Fatalf("the default of %s is of no known type", each.Name)
 		return ""

@@ -3,12 +3,7 @@ package main
 import (
 	"log"
 	"reflect"
-	"strconv"
 )
-
-func formatted(number float64) string {
-	return strconv.FormatFloat(number, 'f', 1, 64)
-}
 
 // list is what repeats in a reply, as a field of Go.
 type list struct {
@@ -220,7 +215,8 @@ func (of written) writeDeclare() {
 		return
 	}
 	for _, each := range group.Arguments {
-		if !headed[each.Name] {
+		// Where a group has ids alone nothing is read of its sessions.
+		if !headed[each.Name] || len(group.Arguments) == 1 {
 			return
 		}
 	}

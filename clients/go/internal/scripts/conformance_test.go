@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"unicode/utf8"
 
 	"cloakroom.example/cloakroom/internal/redistest"
 )
@@ -494,7 +495,7 @@ func (runner *runner) value(key string) any {
 		switch {
 		case err == nil && isRecord:
 			return map[string]any{"record": shown(record)}
-		case isText(text):
+		case utf8.ValidString(text):
 			return map[string]any{"string": text}
 		default:
 			return map[string]any{"hex": hex.EncodeToString([]byte(text))}

@@ -104,10 +104,10 @@ func UserKey(tag string, user string) string {
 	return tag + ":user:" + user + ":sessions"
 }
 
-// RecordHeaderBytes is the size of the header of a record.
+// RecordHeaderBytes is the size of the header of each record.
 const RecordHeaderBytes = 102
 
-// RecordHeader has the fields of the header of a record.
+// RecordHeader has the fields of the header of each record.
 type RecordHeader struct {
 	Format         int64  `wire:"format"`
 	Kind           int64  `wire:"kind"`
@@ -184,10 +184,10 @@ func readRecordTexts(header RecordHeader, raw string) (texts RecordTexts, left s
 	return texts, raw, true
 }
 
-// FreezeHeaderBytes is the size of the header of a freeze.
+// FreezeHeaderBytes is the size of the header of each freeze.
 const FreezeHeaderBytes = 32
 
-// FreezeHeader has the fields of the header of a freeze.
+// FreezeHeader has the fields of the header of each freeze.
 type FreezeHeader struct {
 	Task        string `wire:"task"`
 	FrozenUntil int64  `wire:"frozen_until"`
@@ -230,10 +230,10 @@ func readFreezeTexts(header FreezeHeader, raw string) (texts FreezeTexts, left s
 	return texts, raw, true
 }
 
-// EntryHeaderBytes is the size of the header of a entry.
+// EntryHeaderBytes is the size of the header of each entry.
 const EntryHeaderBytes = 5
 
-// EntryHeader has the fields of the header of a entry.
+// EntryHeader has the fields of the header of each entry.
 type EntryHeader struct {
 	Kind      int64 `wire:"kind"`
 	KeySize   int64 `wire:"key_size"`
@@ -264,23 +264,4 @@ func readEntryTexts(header EntryHeader, raw string) (texts EntryTexts, left stri
 		return texts, raw, false
 	}
 	return texts, raw, true
-}
-
-// LeaseHeaderBytes is the size of the header of a lease.
-const LeaseHeaderBytes = 24
-
-// LeaseHeader has the fields of the header of a lease.
-type LeaseHeader struct {
-	ID       string `wire:"id"`
-	Deadline int64  `wire:"deadline"`
-	Length   int64  `wire:"length"`
-}
-
-// readLeaseHeader reads a header that is there as a whole.
-func readLeaseHeader(raw string) LeaseHeader {
-	return LeaseHeader{
-		ID:       raw[0:8],
-		Deadline: number(raw[8:16]),
-		Length:   number(raw[16:24]),
-	}
 }

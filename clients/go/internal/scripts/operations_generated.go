@@ -5,20 +5,20 @@ package scripts
 // Frame has the arguments that many operations have, and that say nothing of what is to be done: the clock, the
 // operation id and its bound, the node that writes, the rules. An operation sends those that it has.
 type Frame struct {
-	// NowMs: empty: the server's clock.
+	// NowMs: empty means the server's clock.
 	NowMs Number `wire:"now_ms"`
-	// OpID: empty: none.
+	// OpID: empty means none.
 	OpID string `wire:"op_id"`
-	// BoundMs: empty: none; a time of the server's from before the call began.
+	// BoundMs: empty means none; a time of the server from before the call began.
 	BoundMs Number `wire:"bound_ms"`
 	// Threshold: thousandths of ttl: extend when less is left.
 	Threshold Number `wire:"threshold"`
-	// TouchMs: note no use when the last one is less than this ago.
+	// TouchMs: record no use if the last one is less than this ago.
 	TouchMs Number `wire:"touch_ms"`
 	GraceMs Number `wire:"grace_ms"`
-	// AsNode: empty: none; the node that writes as the owner.
+	// AsNode: empty means none; the node that makes the call.
 	AsNode string `wire:"as_node"`
-	// LeaseID: empty: none; its lease.
+	// LeaseID: empty means none; its lease.
 	LeaseID string `wire:"lease_id"`
 	// TombstoneMs: how long late calls still learn where it went, or that it was deleted.
 	TombstoneMs Number `wire:"tombstone_ms"`
@@ -26,19 +26,19 @@ type Frame struct {
 	Limit Number `wire:"limit"`
 	// Policy: reject, evict.
 	Policy string `wire:"policy"`
-	// KeepMs: how long a node is listed when its lease has run out.
+	// KeepMs: how long a node stays listed after its lease has run out.
 	KeepMs Number `wire:"keep_ms"`
 	// LoginLimit: 0: none; of a login: how many sessions new_user may have, if this is one more.
 	LoginLimit Number `wire:"login_limit"`
 	// LoginPolicy: reject, evict.
 	LoginPolicy string `wire:"login_policy"`
-	// AsideMs: how long it is kept aside.
+	// AsideMs: how long it stays set aside.
 	AsideMs Number `wire:"aside_ms"`
 	// EntriesBytes: the most that all entries may take.
 	EntriesBytes Number `wire:"entries_bytes"`
 	// EntriesMost: how many entries there may be at most, and how many changes.
 	EntriesMost Number `wire:"entries_most"`
-	// RotationGraceMs: how long the old id answers moved, after a login rotated.
+	// RotationGraceMs: the old id answers moved, or after a login rotated.
 	RotationGraceMs Number `wire:"rotation_grace_ms"`
 	// Events is how many events a stream keeps; 0: none are told.
 	Events int64 `wire:"events"`
@@ -68,20 +68,20 @@ func (outcome *Outcome) Member() string { return first(outcome.Node) }
 type Bind struct {
 	Frame
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node          string `wire:"node"`
 	NewConnection string `wire:"new_connection"`
-	// NewNode: empty: none.
+	// NewNode: empty means none.
 	NewNode string `wire:"new_node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
-	// HolderNode: empty: none.
+	// HolderNode: empty means none.
 	HolderNode string `wire:"holder_node"`
 	// Policy: refuse, takeover.
 	Policy string `wire:"policy"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
 }
 
@@ -240,19 +240,19 @@ func (call *Bind) Supply(reply *BindReply) Want {
 	return Want{}
 }
 
-// Clean is a call of the operation clean: clear away what a migration leaves that is not the session: a copy that is not to be, or where it went.
+// Clean is a call of the operation clean: remove what a migration left that is not the session: an unneeded copy, or the note of where it went.
 type Clean struct {
 	Frame
 	// Task: of the migration.
 	Task string `wire:"task"`
 	ID   string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// What: copy, departed, deleted; a copy goes only when its source can no longer depart, and where a session went to is forgotten only when its copy was thawed.
+	// What: copy, departed, deleted; remove a copy only when its source can no longer depart, and the note of where a session went only when its copy was thawed.
 	What string `wire:"what"`
 	// UntilMs: of a copy, the end of the freeze at its source under which it was made: one that was made under a later freeze may be about to become the session.
 	UntilMs Number `wire:"until_ms"`
@@ -358,7 +358,7 @@ type CountSuspect struct {
 	ID string `wire:"id"`
 }
 
-// Count is a call of the operation count: how many of the entries of a user's or node's index are live sessions, a bounded part of it at a time. What has no entry in the expiry index is named, and dropped once its record was declared and is not there: that of a session went by its own TTL, for nobody reaped it in time.
+// Count is a call of the operation count: count the live sessions in a user's or node's index, a bounded part of it at a time. The reply names entries that the expiry index does not have. The script drops such an entry once its record was declared and is not there: then the record ended by its own TTL, because nobody reaped it in time.
 type Count struct {
 	Frame
 	Kind  string `wire:"kind"`
@@ -436,22 +436,12 @@ func (*Count) Read(raw any) (*CountReply, error) {
 	return reply, items.end("count")
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *Count) Declare(heads []Head) {
-	call.Suspects = nil
-	for _, head := range heads {
-		call.Suspects = append(call.Suspects, CountSuspect{
-			ID: head.ID,
-		})
-	}
-}
-
 // CreateVictim has what create is told of one of its group.
 type CreateVictim struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -459,20 +449,20 @@ type CreateVictim struct {
 type Create struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
 	// Status: active, suspended.
 	Status string `wire:"status"`
 	TtlMs  Number `wire:"ttl_ms"`
 	// LifetimeMs: 0: none.
 	LifetimeMs Number `wire:"lifetime_ms"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string         `wire:"entries"`
 	Victims []CreateVictim `wire:"victim"`
 }
@@ -662,18 +652,18 @@ func (call *Create) Declare(heads []Head) {
 // CreateManySession has what create_many is told of one of its group.
 type CreateManySession struct {
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// OpID: empty: none.
+	// OpID: empty means none.
 	OpID string `wire:"op_id"`
 	// Status: active, suspended.
 	Status string `wire:"status"`
 	TtlMs  Number `wire:"ttl_ms"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string `wire:"entries"`
 }
 
@@ -780,15 +770,15 @@ func (*CreateMany) Read(raw any) (*CreateManyReply, error) {
 type Delete struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// Version: empty: any; only at this version, and unless it is being migrated.
+	// Version: empty means any; only at this version, and unless it is frozen.
 	Version Number `wire:"version"`
-	// NewID: empty: none; what it is under from now on: the tombstone leads a later logout there.
+	// NewID: empty means none; its id from now on: the tombstone leads a later logout there.
 	NewID string `wire:"new_id"`
 }
 
@@ -906,9 +896,9 @@ func (call *Delete) Supply(reply *DeleteReply) Want {
 // DeleteUserSession has what delete_user is told of one of its group.
 type DeleteUserSession struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -1031,19 +1021,19 @@ func (call *DeleteUser) Declare(heads []Head) {
 	}
 }
 
-// Depart is a call of the operation depart: let go of a frozen session, whose copy is at the other place: the point from which a migration only goes on.
+// Depart is a call of the operation depart: remove a frozen session whose copy is at the other place: from here on a migration can only go forward.
 type Depart struct {
 	Frame
 	// Task: of the migration.
 	Task string `wire:"task"`
-	// UntilMs: the end of the freeze, as freeze replied it: of another one the copy may be old.
+	// UntilMs: the end of the freeze, as freeze replied it: or else the copy may be outdated.
 	UntilMs Number `wire:"until_ms"`
 	ID      string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -1151,9 +1141,9 @@ func (call *Depart) Supply(reply *DepartReply) Want {
 // Expired is a call of the operation expired: read a page of the sessions that expired before a time, oldest first.
 type Expired struct {
 	Frame
-	// BeforeMs: empty: now; a later time counts as now.
+	// BeforeMs: empty means now; a later time counts as now.
 	BeforeMs Number `wire:"before_ms"`
-	// Skip: how many of the oldest to pass over.
+	// Skip: how many of the oldest to skip.
 	Skip  Number `wire:"skip"`
 	Limit Number `wire:"limit"`
 }
@@ -1220,17 +1210,17 @@ func (*Expired) Read(raw any) (*ExpiredReply, error) {
 	return reply, items.end("expired")
 }
 
-// Freeze is a call of the operation freeze: let a live session go over to another store: from now on it is read and deleted, and not changed.
+// Freeze is a call of the operation freeze: prepare a live session to move to another store: from now on it can be read and deleted, but not changed.
 type Freeze struct {
 	Frame
 	// Task: of the migration.
 	Task string `wire:"task"`
 	ID   string `wire:"id"`
-	// Place: empty: none; where it is going.
+	// Place: empty means none; where it is going.
 	Place string `wire:"place"`
-	// NewNode: empty: none, it keeps its own; the node that it goes to there: for whoever goes on with it.
+	// NewNode: empty means none, it keeps its own; the node that gets it there, for the process that continues the migration.
 	NewNode string `wire:"new_node"`
-	// FreezeMs: how long it is frozen, if nothing ends that before.
+	// FreezeMs: how long it is frozen, unless a call ends that.
 	FreezeMs Number `wire:"freeze_ms"`
 }
 
@@ -1366,10 +1356,10 @@ func (*Get) Read(raw any) (*GetReply, error) {
 // Follow has the call go on under the id that its session has now.
 func (call *Get) Follow(id string) { call.ID = id }
 
-// Heartbeat is a call of the operation heartbeat: register a node under a lease, renew that, or release it. Once a lease has run out it is never renewed: whoever lost one registers anew, under another id, so that what was sent under the old one stays refused. Nodes that were listed for as long as each of them wanted go, 100 at a time.
+// Heartbeat is a call of the operation heartbeat: register a node under a lease, renew it, or release it. A lease that has run out is never renewed: the process registers again under another id, so that calls under the old one stay refused. It also forgets nodes that were listed for as long as each wanted, 100 at a time.
 type Heartbeat struct {
 	Frame
-	// LeaseID: made by the holder, for this lease alone.
+	// LeaseID: made by the holder for this lease alone.
 	LeaseID string `wire:"lease_id"`
 	Node    string `wire:"node"`
 	// LeaseMs: how long it is held from now.
@@ -1440,30 +1430,30 @@ func (*Heartbeat) Read(raw any) (*HeartbeatReply, error) {
 // ImportVictim has what import is told of one of its group.
 type ImportVictim struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
-// Import is a call of the operation import: bring in a session of another store, with its version, times and deadline.
+// Import is a call of the operation import: store a session that another store exported, with its version, times and deadline.
 type Import struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none; this and the next two as they are here, if the session is.
+	// User: empty means none; this and the next two as they are here, if the session is.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node    string `wire:"node"`
 	Version Number `wire:"version"`
-	// NewUser: empty: none.
+	// NewUser: empty means none.
 	NewUser string `wire:"new_user"`
-	// NewConnection: empty: none.
+	// NewConnection: empty means none.
 	NewConnection string `wire:"new_connection"`
-	// NewNode: empty: none.
+	// NewNode: empty means none.
 	NewNode string `wire:"new_node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
 	// Status: active, suspended.
 	Status       string `wire:"status"`
@@ -1475,17 +1465,17 @@ type Import struct {
 	TtlMs      Number `wire:"ttl_ms"`
 	// Operations: the ids of its last four changes, newest first.
 	Operations string `wire:"operations"`
-	// Replaces: empty: any older one; the version to replace, 0: none.
+	// Replaces: empty means any older one; the version to replace, 0: none.
 	Replaces Number `wire:"replaces"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string `wire:"entries"`
-	// Task: empty: none; of the migration by which it comes: a copy, frozen until it is thawed.
+	// Task: empty means none; of the migration by which it comes: a copy, frozen until it is thawed.
 	Task string `wire:"task"`
-	// UntilMs: empty: none; the end of the freeze at its source: a later one brings a newer copy.
+	// UntilMs: empty means none; the end of the freeze at its source: a later one brings a newer copy.
 	UntilMs Number `wire:"until_ms"`
-	// Place: empty: none; where it comes from.
+	// Place: empty means none; where it comes from.
 	Place string `wire:"place"`
-	// HandOver: yes, no; by a task only: yes: new_node is another than it had, and its client is to connect there: no new_connection, suspended, and that is one version more.
+	// HandOver: yes, no; by a task only: yes: new_node is a new node, and the client must connect there: no new_connection, suspended, and one version higher.
 	HandOver string         `wire:"hand_over"`
 	Victims  []ImportVictim `wire:"victim"`
 }
@@ -1710,9 +1700,9 @@ type List struct {
 	Skip Number `wire:"skip"`
 	// Page: how many entries the page has, if there are so many.
 	Page Number `wire:"page"`
-	// Changed: refuse, part; of a page that has changed since it was read: part: reply its beginning, as far as it is declared.
+	// Changed: refuse, part; if the page has changed since it was read: part: reply its beginning, as far as it is declared.
 	Changed string `wire:"changed"`
-	// Bytes: how many bytes of records the reply has at most, but for one record.
+	// Bytes: how many bytes of records the reply has at most, except one record.
 	Bytes    Number        `wire:"bytes"`
 	Sessions []ListSession `wire:"session"`
 }
@@ -1827,17 +1817,7 @@ func (call *List) Supply(reply *ListReply) Want {
 	return Want{}
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *List) Declare(heads []Head) {
-	call.Sessions = nil
-	for _, head := range heads {
-		call.Sessions = append(call.Sessions, ListSession{
-			ID: head.ID,
-		})
-	}
-}
-
-// MendKey is a call of the operation mend_key: let a key have a TTL again, or set aside what is of a foreign type under it or was found to be broken; or tell which of that is wrong.
+// MendKey is a call of the operation mend_key: give a key a TTL again, or set aside its value if that has a foreign type or was found to be broken; or report which of that is wrong.
 type MendKey struct {
 	Frame
 	// Want: tell, mend.
@@ -1846,9 +1826,9 @@ type MendKey struct {
 	Name string `wire:"name"`
 	// Type: string, zset, stream, any; what it has to be.
 	Type string `wire:"type"`
-	// UntilMs: when it is to go if it has no TTL; past: in a moment.
+	// UntilMs: when it must expire if it has no TTL; past: in a moment.
 	UntilMs Number `wire:"until_ms"`
-	// Found: empty: nothing is broken; the SHA-1 of the string that is, in hex digits.
+	// Found: empty means nothing is broken; the SHA-1 of the broken string, in hex digits.
 	Found string `wire:"found"`
 }
 
@@ -1908,7 +1888,7 @@ func (*MendKey) Read(raw any) (*MendKeyReply, error) {
 	return reply, items.end("mend_key")
 }
 
-// MendNode is a call of the operation mend_node: bring the lists of the nodes in line with the lease of one, or tell what is wrong there. A node whose lease is over is in the first until somebody takes its sessions or it is forgotten, as the second says.
+// MendNode is a call of the operation mend_node: repair the lists of the nodes by the lease of one node, or report what is wrong there. A node whose lease is over stays in the first list until its sessions are taken or it is forgotten, at the time in the second.
 type MendNode struct {
 	Frame
 	// Want: tell, mend.
@@ -1972,19 +1952,19 @@ func (*MendNode) Read(raw any) (*MendNodeReply, error) {
 	return reply, items.end("mend_node")
 }
 
-// MendRecord is a call of the operation mend_record: set aside what is stored under the key of a session and is no record of it, with its entries as far as they are known; or tell whether it is there still. Whoever found it judged it, and what has changed since stays. So do keys of foreign types.
+// MendRecord is a call of the operation mend_record: set aside a value under a session's key that is not its record, and remove its entries as far as they are known; or report whether it is still there. The caller has judged it; a value that changed since stays. So do keys of foreign types.
 type MendRecord struct {
 	Frame
 	// Want: tell, mend.
 	Want string `wire:"want"`
 	ID   string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// Found: empty: something of a foreign type; the SHA-1 of what was found, in hex digits.
+	// Found: empty means something of a foreign type; the SHA-1 of the found value, in hex digits.
 	Found string `wire:"found"`
 }
 
@@ -2061,19 +2041,19 @@ func (*MendRecord) Read(raw any) (*MendRecordReply, error) {
 	return reply, items.end("mend_record")
 }
 
-// MendSession is a call of the operation mend_session: bring what leads to an id in line with its record, or tell what is wrong there. What is named is looked at: where the record is a session's that has it, its entry has to be there, and where it is not, none may be. The record of a session is written only where another has its connection.
+// MendSession is a call of the operation mend_session: repair the entries that lead to an id by its record, or report what is wrong there. It checks the named keys: if the record is a session's that has the name, its entry must be there; otherwise there must be none. It writes a session's record only if another session has its connection.
 type MendSession struct {
 	Frame
 	// Want: tell, mend.
 	Want string `wire:"want"`
 	ID   string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// HolderID: empty: none; the session that the connection points to.
+	// HolderID: empty means none; the session that the connection points to.
 	HolderID string `wire:"holder_id"`
 }
 
@@ -2186,7 +2166,7 @@ type MigrationsSession struct {
 	ID string `wire:"id"`
 }
 
-// Migrations is a call of the operation migrations: read the sessions that are on their way among a page of the list, and drop the entries of others.
+// Migrations is a call of the operation migrations: read the sessions on their way among a page of the list, and drop the entries of others.
 type Migrations struct {
 	Frame
 	Sessions []MigrationsSession `wire:"session"`
@@ -2264,22 +2244,12 @@ func (*Migrations) Read(raw any) (*MigrationsReply, error) {
 	return reply, items.end("migrations")
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *Migrations) Declare(heads []Head) {
-	call.Sessions = nil
-	for _, head := range heads {
-		call.Sessions = append(call.Sessions, MigrationsSession{
-			ID: head.ID,
-		})
-	}
-}
-
 // NodesListed has what nodes is told of one of its group.
 type NodesListed struct {
 	Node string `wire:"node"`
 }
 
-// Nodes is a call of the operation nodes: tell how the leases of a page of the registered nodes stand. The list has a node by the end of its lease, and only the lease itself tells whether it is held.
+// Nodes is a call of the operation nodes: read the state of the leases of a page of registered nodes. The list is ordered by the ends of leases, but only the lease itself shows whether it is held.
 type Nodes struct {
 	Frame
 	Listeds []NodesListed `wire:"listed"`
@@ -2360,35 +2330,25 @@ func (*Nodes) Read(raw any) (*NodesReply, error) {
 	return reply, items.end("nodes")
 }
 
-// Declare names the sessions of the group, in the place of those before.
-func (call *Nodes) Declare(heads []Head) {
-	call.Listeds = nil
-	for _, head := range heads {
-		call.Listeds = append(call.Listeds, NodesListed{
-			Node: head.Node,
-		})
-	}
-}
-
 // Patch is a call of the operation patch: set and remove single attributes and extensions of a live session, its status, its ttl.
 type Patch struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
-	// Version: empty: any.
+	// Version: empty means any.
 	Version Number `wire:"version"`
-	// Status: active, suspended; empty: as it is.
+	// Status: active, suspended; empty means as it is.
 	Status string `wire:"status"`
-	// TtlMs: empty: as it is.
+	// TtlMs: empty means as it is.
 	TtlMs Number `wire:"ttl_ms"`
-	// NewLifetimeMs: empty: the deadline stays; 0: none; how long it lives at most from now on.
+	// NewLifetimeMs: empty means the deadline stays; 0: none; how long it lives at most from now on.
 	NewLifetimeMs Number `wire:"new_lifetime_ms"`
-	// Changes: empty: none; an empty value removes.
+	// Changes: empty means none; an empty value removes.
 	Changes string `wire:"changes"`
 }
 
@@ -2531,16 +2491,16 @@ func (call *Patch) Supply(reply *PatchReply) Want {
 // ReapSession has what reap is told of one of its group.
 type ReapSession struct {
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node        string `wire:"node"`
 	ExpiresAtMs Number `wire:"expires_at_ms"`
 }
 
-// Reap is a call of the operation reap: remove a batch of expired sessions with all their index entries. Each is checked again. What was in them the caller has read before: what has expired is not changed any more. What is corrupt is set aside, for somebody to look at, so that nobody comes by it again.
+// Reap is a call of the operation reap: remove a batch of expired sessions with all their index entries. It checks each again. The caller has read their contents before: an expired session no longer changes. It sets corrupt sessions aside, for an operator to look at, so that no later call meets them.
 type Reap struct {
 	Frame
 	Sessions []ReapSession `wire:"session"`
@@ -2665,23 +2625,23 @@ func (call *Reap) Declare(heads []Head) {
 // RecoverSession has what recover is told of one of its group.
 type RecoverSession struct {
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
 }
 
-// Recover is a call of the operation recover: give a batch of a node's sessions to another node: of one that is dead, or that is drained. Each is checked again. It loses its connection and is suspended, with some time at least for its client to come back.
+// Recover is a call of the operation recover: give a batch of the sessions of a dead or drained node to another node. It checks each again. A session loses its connection and is suspended, with some time left for its client to come back.
 type Recover struct {
 	Frame
 	Node string `wire:"node"`
 	// NewNode: another one.
 	NewNode string `wire:"new_node"`
-	// LeaseID: empty: any; the lease that the new node has to hold.
+	// LeaseID: empty means any; the lease that the new node must hold.
 	LeaseID string `wire:"lease_id"`
 	// When: lapsed, always; lapsed: not while the node holds its lease.
 	When string `wire:"when"`
-	// ReconnectMs: how long a session has left at least, but for its deadline.
+	// ReconnectMs: how long a session has left at least, within its deadline.
 	ReconnectMs Number           `wire:"reconnect_ms"`
 	Sessions    []RecoverSession `wire:"session"`
 }
@@ -2829,11 +2789,11 @@ func (call *Recover) Declare(heads []Head) {
 type Refresh struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 	// Want: times, record.
 	Want string `wire:"want"`
@@ -2956,9 +2916,9 @@ func (call *Refresh) Supply(reply *RefreshReply) Want {
 // RotateVictim has what rotate is told of one of its group.
 type RotateVictim struct {
 	ID string `wire:"id"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -2966,22 +2926,22 @@ type RotateVictim struct {
 type Rotate struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node  string `wire:"node"`
 	NewID string `wire:"new_id"`
-	// NewUser: empty: the user it has.
+	// NewUser: empty means the user it has.
 	NewUser string `wire:"new_user"`
-	// Becomes: anonymous; empty: the new user's; anonymous: it loses its user, whoever new_user is.
+	// Becomes: anonymous; empty means the new user's; anonymous: it loses its user, whoever new_user is.
 	Becomes string `wire:"becomes"`
-	// NewTtlMs: empty: as it is.
+	// NewTtlMs: empty means as it is.
 	NewTtlMs Number `wire:"new_ttl_ms"`
-	// NewLifetimeMs: empty: the deadline stays; 0: none; how long it lives at most from now on.
+	// NewLifetimeMs: empty means the deadline stays; 0: none; how long it lives at most from now on.
 	NewLifetimeMs Number `wire:"new_lifetime_ms"`
-	// Changes: empty: none; an empty value removes.
+	// Changes: empty means none; an empty value removes.
 	Changes string         `wire:"changes"`
 	Victims []RotateVictim `wire:"victim"`
 }
@@ -3245,7 +3205,7 @@ type Unbind struct {
 	Frame
 	ID         string `wire:"id"`
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node string `wire:"node"`
 }
 
@@ -3364,25 +3324,25 @@ func (call *Unbind) Supply(reply *UnbindReply) Want {
 type Update struct {
 	Frame
 	ID string `wire:"id"`
-	// User: empty: none.
+	// User: empty means none.
 	User string `wire:"user"`
-	// Connection: empty: none.
+	// Connection: empty means none.
 	Connection string `wire:"connection"`
-	// Node: empty: none.
+	// Node: empty means none.
 	Node    string `wire:"node"`
 	Version Number `wire:"version"`
-	// NewUser: empty: none.
+	// NewUser: empty means none.
 	NewUser string `wire:"new_user"`
-	// NewConnection: empty: none.
+	// NewConnection: empty means none.
 	NewConnection string `wire:"new_connection"`
-	// NewNode: empty: none.
+	// NewNode: empty means none.
 	NewNode string `wire:"new_node"`
-	// HolderID: empty: none.
+	// HolderID: empty means none.
 	HolderID string `wire:"holder_id"`
 	// Status: active, suspended.
 	Status string `wire:"status"`
 	TtlMs  Number `wire:"ttl_ms"`
-	// Entries: empty: none.
+	// Entries: empty means none.
 	Entries string `wire:"entries"`
 }
 

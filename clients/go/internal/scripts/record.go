@@ -95,18 +95,13 @@ func (record *Record) readBody(body string) bool {
 		record.NewID = body
 		return isID(body)
 	case "departed":
-		task, place, whole := cutTask(body)
+		task, place, whole := cut(body, taskBytes)
 		record.Task, record.Place = task, place
 		return whole && utf8.ValidString(place)
 	default:
 		record.NewID = body
 		return true
 	}
-}
-
-func cutTask(body string) (task, place string, whole bool) {
-	task, place, whole = cut(body, taskBytes)
-	return task, place, whole
 }
 
 func readFreeze(body string) (*Freezing, string) {
@@ -126,7 +121,8 @@ func readFreeze(body string) (*Freezing, string) {
 	return freeze, left
 }
 
-// UnlessOver is the record without what is over: nil, if its session has expired or it speaks no longer; its freeze.
+// UnlessOver is the record at a time: nil if its session has expired or it no longer counts; without its freeze if that
+// has ended.
 func (record *Record) UnlessOver(now int64) *Record {
 	until := record.Header.ExpiresAt
 	if record.Kind != "live" {
@@ -187,23 +183,6 @@ func ReadUsage(raw string) (RecordHeader, bool) {
 	return header, isOpen && header.Format == recordFormat && header.StoredUntil >= header.ExpiresAt
 }
 
-// Lease is a node's lease.
-type Lease = LeaseHeader
-
-// ReadLease reads a lease; false for what is none of ours.
-func ReadLease(raw string) (Lease, bool) {
-	if len(raw) != LeaseHeaderBytes {
-		return Lease{}, false
-	}
-	return readLeaseHeader(raw), true
-}
-
-// IsHeld tells whether a lease is held. One that would be held for longer than it is long was renewed by a clock that was
-// set back since: it is over.
-func (lease LeaseHeader) IsHeld(now int64) bool {
-	return lease.Deadline > now && lease.Deadline-now <= lease.Length
-}
-
 func isID(text string) bool { return len(text) >= 1 && len(text) <= mostID && utf8.ValidString(text) }
 
 func isName(text string) bool { return len(text) <= mostName && utf8.ValidString(text) }
@@ -224,5 +203,3 @@ func cut(raw string, size int64) (string, string, bool) {
 	}
 	return raw[:size], raw[size:], true
 }
-
-func isText(text string) bool { return utf8.ValidString(text) }

@@ -11,9 +11,6 @@ type Number struct {
 // Of is an integer that is there.
 func Of(value int64) Number { return Number{value: value, given: true} }
 
-// Value is the integer, and whether it is there.
-func (number Number) Value() (int64, bool) { return number.value, number.given }
-
 // or is the integer in digits, or what is sent in its place.
 func (number Number) or(standard string) string {
 	if !number.given {

@@ -1,4 +1,4 @@
-//! Sessions that go on being used while they are brought to the server.
+//! Sessions that are used while they are written back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

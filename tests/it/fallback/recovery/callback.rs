@@ -1,4 +1,4 @@
-//! The callback that is told what a recovery came to.
+//! The callback with the result of a reconciliation.
 
 use std::sync::Arc;
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Outages that begin again before all is brought to the server.
+//! Outages that begin again before everything is written back.
 
 use std::time::Duration;
 

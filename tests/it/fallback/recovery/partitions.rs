@@ -1,4 +1,5 @@
-//! Over a store of several partitions: what it would not take is not taken here, and what it needs steps for comes whole.
+//! Over a store of several partitions: this store refuses what that one would refuse, and a login in several steps
+//! arrives whole.
 
 use std::fmt::Debug;
 

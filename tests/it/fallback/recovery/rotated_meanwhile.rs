@@ -1,4 +1,4 @@
-//! Sessions that get another id in the moment in which they are brought to the server.
+//! Sessions that get another id at the moment at which they are written back.
 
 use cloakroom::{Rotation, Session, SessionStore as _};
 

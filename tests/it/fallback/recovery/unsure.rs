@@ -1,4 +1,4 @@
-//! Changes that were on their way when the outage began: the server has made them, and this process was not told.
+//! Changes that were on their way when the outage began: the server made them, but this process got no answer.
 
 use std::time::Duration;
 

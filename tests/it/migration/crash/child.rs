@@ -1,4 +1,4 @@
-//! A process that moves sessions, and kills itself: this test binary, begun anew.
+//! A process that moves sessions and kills itself: this test binary, started again.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;

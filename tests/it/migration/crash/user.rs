@@ -1,4 +1,4 @@
-//! Somebody who uses one session while it moves, and remembers what was answered.
+//! A user of one session while it moves, who remembers the answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

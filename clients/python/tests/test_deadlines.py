@@ -1,0 +1,115 @@
+"""How long a call takes at most, and what it waits for meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import redis
+from support import Connector, Proxy, Server
+
+import cloakroom_sessions as cloakroom
+from cloakroom_sessions import NotExecuted, Rules, bundle, changing, clearing, making, reading
+from cloakroom_sessions.call import Engine, Parcel, Steps, Timed
+from cloakroom_sessions.partitions import Partitions
+from cloakroom_sessions.server_clock import ServerClock
+
+
+def engine(namespace: str = "x", partitions: int = 1, deadline_s: float = 2.0) -> Engine:
+    return Engine(bundle.load(), Partitions(namespace, partitions), Rules(), deadline_s)
+
+
+def instants(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> list[float]:
+    """Until when each parcel of a call may be sent."""
+    instants, outcomes = [], None
+    try:
+        while True:
+            parcels = steps.send(outcomes)  # type: ignore[arg-type]
+            instants += [parcel.until for parcel in parcels]
+            outcomes = [answer(parcel) for parcel in parcels]
+    except StopIteration:
+        return instants
+
+
+def at(server: Server) -> Callable[[Parcel], Any]:
+    """What a server answers to a parcel."""
+
+    def answer(parcel: Parcel) -> Any:
+        pipeline = server.client.pipeline(transaction=False)
+        for command in parcel.commands:
+            pipeline.execute_command(*(command.make(ServerClock()) if isinstance(command, Timed) else command))
+        return pipeline.execute(raise_on_error=False)
+
+    return answer
+
+
+def test_all_rounds_of_a_call_have_one_deadline() -> None:
+    steps = changing.delete(engine(), "s")
+    first = next(steps)[0].until
+    for round in range(20):
+        assert steps.send([[[b"need", b"routing", b"%d" % round, b"", b""]]])[0].until == first
+
+
+def test_a_call_whose_session_keeps_changing_ends_by_its_deadline() -> None:
+    steps = changing.delete(engine(deadline_s=0.1), "s")
+    with pytest.raises(NotExecuted) as late:
+        instants(steps, lambda _: threading.Event().wait(0.02) or [[b"need", b"routing", b"ann", b"", b""]])
+    assert not isinstance(late.value, cloakroom.Contended)
+    assert isinstance(late.value.__cause__, TimeoutError)
+
+
+def test_a_look_at_a_connection_that_keeps_changing_its_session_ends_by_its_deadline() -> None:
+    """Its pointer leads to another id each time, and no session is there."""
+    ids = (b"s%d" % number for number in range(1_000_000))
+
+    def answer(parcel: Parcel) -> Any:
+        return [next(ids)] if len(parcel.commands) == 1 else [[b"1", b"0"], None]
+
+    with pytest.raises(NotExecuted):
+        instants(reading.session_by_connection(engine(deadline_s=0.05), "c"), answer)
+
+
+def test_the_partitions_that_a_call_asks_have_one_deadline() -> None:
+    steps = reading.session_by_connection(engine(partitions=16), "c")
+    assert len(set(instants(steps, lambda _: [None]))) == 1
+
+
+def test_each_batch_of_a_log_out_everywhere_has_a_deadline_of_its_own(connect: Connector, server: Server) -> None:
+    """However many sessions a user has, it comes to an end, and a server that is away ends it."""
+    connect()
+    own = engine(connect.namespace, deadline_s=60)
+    instants(making.create_many(own, [{"user": "ann"}] * 401), at(server))
+    assert len(set(instants(clearing.delete_user(own, "ann"), at(server)))) == 3
+    assert server.client.zcard(f"{connect.tag}:user:ann:sessions") == 0
+
+
+def test_each_batch_of_new_sessions_has_a_deadline_of_its_own(connect: Connector, server: Server) -> None:
+    connect()
+    steps = making.create_many(engine(connect.namespace, deadline_s=60), [{"user": "ann"}] * 250)
+    assert len(set(instants(steps, at(server)))) == 3
+
+
+def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
+    store, back = through(), list[Proxy]()
+    session = store.create(user="ann").session
+    proxy.stop()
+    begins = threading.Timer(0.3, lambda: back.append(Proxy(own_server.port, at=proxy.port)))
+    begins.start()
+    assert store.patch(session, set={"a": 1}).version == 2
+    begins.join()
+    through.close_stores()
+    back[0].stop()
+
+
+def test_a_write_that_a_demoted_master_refuses_is_taken_to_the_next_master(
+    connect: Connector, own_server: Server
+) -> None:
+    store = connect(own_server.url)
+    session = store.create(user="ann").session
+    own_server.client.replicaof("127.0.0.1", 1)
+    promoted = threading.Timer(0.2, lambda: redis.Redis(port=own_server.port).replicaof("no", "one"))
+    promoted.start()
+    assert store.patch(session, set={"a": 1}).version == 2
+    promoted.join()
