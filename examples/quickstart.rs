@@ -60,7 +60,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .spawn()?;
     let gone = removed.recv().await.ok_or("the reaper ended")?;
     let (connection, node) = (gone.connection().unwrap_or("?"), gone.node().unwrap_or("?"));
-    tell("she goes away", format!("a reaper tells: it expired, close {connection} at {node}"));
+    tell("she goes away", format!("a reaper reports: it expired, close {connection} at {node}"));
     reaper.stop().await;
     let (left, late) = (store.count(&Selector::user("ann")).await?, store.refresh(&session).await?);
     tell("afterwards", format!("{left} sessions of ann; a late refresh finds {late:?}"));

@@ -10,7 +10,7 @@ use cloakroom_axum::{CurrentUser, Session, SessionCookie, SessionError, SessionL
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The cookie has a token, Redis its hash alone. A session ends when nobody used it for 30 minutes.
+    // The cookie has a token; Redis has only its hash. A session ends when nobody used it for 30 minutes.
     let rules = Rules::new().id_scheme(IdScheme::Token).idle_timeout(Duration::from_secs(30 * 60));
     let store = RedisStore::builder("redis://127.0.0.1/").namespace("shop").rules(rules).build().await?;
     // `insecure_dev` is for http://localhost; without it the cookie is `__Host-session` and `Secure`.
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn login(session: Session, Path(user): Path<String>) -> Result<(), SessionError> {
-    session.login(&user).await // under a new token; check the password before
+    session.login(&user).await // under a new token; check the password first
 }
 
 async fn devices(session: Session) -> Result<String, SessionError> {
