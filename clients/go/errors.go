@@ -22,14 +22,14 @@ var (
 	ErrGone error = refusal("the session with this id was deleted a moment ago")
 	// ErrFrozen says that a migration has frozen the session.
 	ErrFrozen error = refusal("the session is being migrated")
-	// ErrFenced says that the node that writes does not hold its lease, or not the session: it must not write any more. A
-	// FencedError where it comes of a heartbeat.
-	ErrFenced error = refusal("the node does not hold its lease, or not the session")
+	// ErrFenced says that the node no longer holds its lease, or the session is another node's: it must not write any more.
+	// A heartbeat returns a FencedError.
+	ErrFenced error = refusal("the node no longer holds its lease, or the session is another node's")
 	// ErrRotated says that the session has a newer id, which its client has, or will have in a moment: leave its cookie
 	// alone. A RotatedError.
 	ErrRotated error = refusal("the session has a newer id")
 	// ErrConflict says that the session was changed since it was read. A ConflictError.
-	ErrConflict error = refusal("the session was changed since it was read")
+	ErrConflict error = refusal("the session was changed")
 	// ErrDeparted says that a migration moved the session to another store. A DepartedError.
 	ErrDeparted error = refusal("the session has departed to another store")
 	// ErrLimit says that the user has as many sessions as allowed. A LimitError.
@@ -82,7 +82,7 @@ func (err *RotatedError) Unwrap() error { return ErrRotated }
 type ConflictError struct{ Current int64 }
 
 func (err *ConflictError) Error() string {
-	return fmt.Sprintf("the session was changed since it was read, and is at version %d", err.Current)
+	return fmt.Sprintf("the session was changed and is at version %d", err.Current)
 }
 
 // Unwrap is ErrConflict.

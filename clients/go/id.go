@@ -60,7 +60,7 @@ func (session *Session) target(*namespace) (known, error) {
 
 func (id ID) check() error {
 	if strings.HasPrefix(string(id), tokenPrefix) {
-		return invalid("id", "is a token: ParseToken takes one from a client")
+		return invalid("id", "is a token: read it with ParseToken")
 	}
 	return checkText("id", string(id), 1, 128)
 }

@@ -227,7 +227,7 @@ impl Rules {
     }
 
     /// How many attributes and extensions a session may have together, and how many of them one call may change: 1 to
-    /// 1,000,000. A patch of a session walks over all of them. Defaults to 1,024.
+    /// 1,000,000. A patch that compacts the session walks over all of them. Defaults to 1,024.
     #[must_use]
     pub fn session_entries(mut self, entries: usize) -> Self {
         self.session_entries = entries;

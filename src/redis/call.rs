@@ -282,7 +282,7 @@ impl Call {
     }
 
     /// The same for a script that writes events, if the namespace has events. It adds the keys of the partition's
-    /// stream, of the expiry index, whose TTL the stream copies, and of the nodes' streams, in the order in which the
+    /// stream, of the expiry index, which the script keeps as long as the stream, and of the nodes' streams, in the order in which the
     /// script takes their indexes. The caller ends with `events_argument`.
     pub(crate) fn evalsha_telling<'k, T: AsRef<[u8]>>(
         &self,

@@ -378,7 +378,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
 
     /// Returns the same store, acting for one node while that node holds its lease:
     ///
-    /// - `update`, `patch`, `refresh`, `rotate`, `unbind` and `delete` work only on sessions of that node.
+    /// - `update`, `patch`, `refresh`, `rotate`, `unbind` and `delete`, and what calls them (`modify`, `refresh_many`,
+    ///   `delete_many`), work only on sessions of that node.
     /// - `create`, `create_many` and `bind` put sessions only on that node. The session that `bind` takes may be
     ///   another node's, because its client may come from there.
     /// - A write after the lease was lost, or to a session that another node has by now, is refused with

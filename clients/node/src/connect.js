@@ -41,10 +41,10 @@ export function serversOf(redis, limits = {}) {
     throw new InvalidError("redis", `is ${kindOf(redis)}, must be a URL, options or a client of node-redis`);
   const { url, ...options } = given;
   if (url !== undefined && (!isText(url) || url === ""))
-    throw new InvalidError("redis", "has a url that is no text, or empty");
+    throw new InvalidError("redis", "has a url that is empty, or not text");
   const found = url === undefined ? undefined : parseCluster(url);
   if (found === undefined) return new Link(clientOf(given), limits);
-  if (found === null) throw new InvalidError("redis", "is no redis+cluster://[user:password@]host[:port],host[:port]");
+  if (found === null) throw new InvalidError("redis", "must be redis+cluster://[user:password@]host[:port],host[:port]");
   const { seeds, isTls, username, password } = found;
   const tls = isTls ? { tls: true } : {};
   return new Cluster(seeds, (address) => {
@@ -70,7 +70,7 @@ function isClient(redis) {
   if (typeof redis?.sendCommand !== "function") return false;
   const isOfOne = typeof redis.duplicate === "function" && isPlain(redis.options) && redis.masters === undefined;
   if (isOfOne && typeof redis.withTypeMapping === "function") return true;
-  const why = "is no client of one server by node-redis 5 or 6: give its URL, or the URL of a cluster";
+  const why = "is not a client of one server by node-redis 5 or 6: give its URL, or the URL of a cluster";
   throw new InvalidError("redis", why);
 }
 

@@ -13,18 +13,21 @@ export class NotExecutedError extends CloakroomError {
   readonly reason: "connection" | "deadline" | "server" | "contended" | "busy" | "closed";
 }
 
-/** What the operation works on kept changing under it. */
+/** The sessions or indexes of the operation kept changing during it. */
 export class ContendedError extends NotExecutedError {}
 
-/** Sent, and no reply proves what became of it, or the server stopped its script at a command: it may have happened. */
+/**
+ * The operation may have happened: it was sent and no reply proves the outcome, or the server stopped its script at a
+ * command, perhaps after some writes. `Cloakroom.withOperationId` repeats it safely.
+ */
 export class AmbiguousError extends CloakroomError {
   readonly operationId: OperationId;
 }
 
-/** What is stored is not ours, or broken. Nothing was changed. */
+/** The value under one of our keys is not ours, or is broken. Nothing was changed. */
 export class CorruptError extends CloakroomError {
   readonly what: string;
-  /** Whose key it is, where the call declared several of the kind. */
+  /** The owner of the key, if the call declared several of the kind. */
   readonly of?: string;
 }
 
@@ -39,9 +42,9 @@ export class FrozenError extends RefusedError {}
 export class ConflictError extends RefusedError {
   readonly version: number;
 }
-/** The session has a newer id, which its client has, or will have in a moment: answer without touching its cookie. */
+/** The session has a newer id, and its client has that id or will have it in a moment: answer without touching the cookie. */
 export class MovedError extends RefusedError {
-  /** Null where a login left the id, for who planted that would be logged in too. */
+  /** Null after a login, because an attacker who planted the old id would be logged in too. */
   readonly newId: string | null;
 }
 export class DepartedError extends RefusedError {
@@ -50,11 +53,11 @@ export class DepartedError extends RefusedError {
 export class TakenError extends RefusedError {
   readonly holderId: string;
 }
-/** The node holds its lease: another process goes by its name, or it is not dead. */
+/** The node holds its lease: another process has its name, or it is not dead. */
 export class LeasedError extends RefusedError {
   readonly untilMs: number;
 }
-/** The node does not hold its lease, or not the session: it must not write to it any more. */
+/** The node no longer holds its lease, or the session is another node's: it must not write to it any more. */
 export class FencedError extends RefusedError {
   /** Of a heartbeat where there are several partitions: those where the lease is lost. */
   readonly partitions: readonly number[];

@@ -23,7 +23,7 @@ export async function eventsOf(engine, node, from, options) {
   const { intervalMs = 50 } = options;
   checkInteger("intervalMs", intervalMs, 1, 60_000);
   if (typeof from !== "string") throw new InvalidError("from", `is ${kindOf(from)}, must be text`);
-  if (engine.partitions.events === 0) throw new InvalidError("events", "are not told in this namespace");
+  if (engine.partitions.events === 0) throw new InvalidError("events", "are not turned on in this namespace");
   const stream = node === undefined ? "events" : `node:${node}:events`;
   const events = new Events(engine, stream, intervalMs);
   try {
@@ -228,7 +228,7 @@ function afterAGap({ at }) {
 function placesOf(position, count) {
   const places = position.split(",");
   if (places.length !== count || !places.every((place) => /^(\d{1,20}-\d{1,20})?$/.test(place))) {
-    throw new InvalidError("from", `is no position of ${count} partitions`);
+    throw new InvalidError("from", `is not a position in ${count} partitions`);
   }
   return places.map((place) => place.split("-").map((part) => part.replace(/^0+(?=\d)/, "")).join("-"));
 }

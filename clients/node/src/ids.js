@@ -160,7 +160,7 @@ export function isSessionId(id) {
 /** The id of a session, as a caller gave it. */
 export function checkSessionId(field, id) {
   if (isText(id) && id.startsWith(PREFIX)) {
-    throw new InvalidError(field, "is the text of a token: whoever holds one is asked for it by Token.parse");
+    throw new InvalidError(field, "is the text of a token: read it with Token.parse");
   }
   if (!isSessionId(id)) throw new InvalidError(field, `must be text of 1 to ${SESSION_ID_BYTES} bytes`);
   return id;

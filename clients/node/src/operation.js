@@ -270,8 +270,9 @@ export class Operation {
 }
 
 /**
- * Attempts until there is an answer. Once a reply was lost, a later refusal to execute tells nothing of the first. What a
- * server refuses that is not the master goes over another connection, until an instant.
+ * Attempts until there is an answer. Once a reply was lost, a later refusal to execute says nothing of the first. If a
+ * server refuses because it is not the master, the next attempt takes another connection, until an instant. Each
+ * counts as an attempt.
  */
 async function repeat(attempt, attempts, errorOfLost, until) {
   let lost, refused;

@@ -8,7 +8,7 @@ import { foundOf } from "./layout.js";
  */
 export function readReply(stem, items) {
   const { replies, needs } = bundle.operations[stem];
-  if (!Array.isArray(items)) throw new errors.CorruptError("reply that is no array");
+  if (!Array.isArray(items)) throw new errors.CorruptError("reply that is not an array");
   const input = [...items];
   const word = take(input, { name: "word" });
   if (word !== "need")

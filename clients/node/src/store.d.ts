@@ -67,7 +67,8 @@ export interface Patched {
   expiresAtMs: number;
   /**
    * False: the patch named no attribute, no extension and no lifetime, status and ttl are what the session had, and
-   * nothing was written. Setting a value to what it is already counts as a change. /
+   * nothing was written. Setting a value to what it is already counts as a change.
+   */
   changed: boolean;
 }
 
@@ -93,7 +94,8 @@ export interface Rotation extends Changes {
   ttlMs?: number;
   /**
    * How long it lives at most from now on: "remember me". A login or a logout defaults to the rule `maxLifetimeMs`; any
-   * other rotation keeps the deadline. /
+   * other rotation keeps the deadline.
+   */
   lifetimeMs?: number;
   /** Keeps the deadline also at a login or a logout. */
   keepDeadline?: boolean;
@@ -145,7 +147,8 @@ export interface Migration {
   node: string | null;
   /**
    * Outgoing: it is frozen here. Incoming: a frozen copy is here, and becomes the session when the original departs.
-   * Departed: it has gone to the other store, where the copy may be frozen still. Deleted: the copy here was deleted. /
+   * Departed: it has gone to the other store, where the copy may be frozen still. Deleted: the copy here was deleted.
+   */
   phase: "outgoing" | "incoming" | "departed" | "deleted";
   /** When the freeze at its source is over, by the clock there; null: there is none. */
   untilMs: number | null;
@@ -167,7 +170,8 @@ export interface Reaped {
   dropped: number;
   /**
    * Sessions that could not be removed, because something under their keys is corrupt. The record is set aside for a
-   * week, under `{ns:p}:aside:<id>`. /
+   * week, under `{ns:p}:aside:<id>`.
+   */
   readonly corrupt: string[];
   /** Whether there may be more: the sessions of one reap take 2 MiB at most, except that a single one may be larger. */
   more: boolean;
@@ -200,19 +204,22 @@ export interface Claimed {
 
 /**
  * A store of sessions. Each operation may throw `NotExecutedError`, `CorruptError` and `InvalidError`; one that writes
- * also `AmbiguousError`. Each operation names its refusals. /
+ * also `AmbiguousError`. Each operation names its refusals.
+ */
 export class Cloakroom {
   private constructor();
 
   /**
    * Throws `ContractError` if the namespace has recorded a contract that this client does not accept, `PartitionsError`
-   * if it has another number of partitions than the options say, and `IdSchemeError` if it has another scheme of ids. /
+   * if it has another number of partitions than the options say, and `IdSchemeError` if it has another scheme of ids.
+   */
   static connect(redis: Redis, options?: Options): Promise<Cloakroom>;
 
   /**
    * Returns the same store, which makes each call under this operation id (an idempotency key). Use it only to repeat a
    * call that threw `AmbiguousError`, with the same arguments. It throws that again if the stored data do not prove
-   * whether the call has happened. /
+   * whether the call has happened.
+   */
   withOperationId(id: OperationId): Cloakroom;
 
   /** Makes an id for a new session of a user, or its token, in the partition of that user. */
@@ -224,7 +231,8 @@ export class Cloakroom {
   /**
    * Makes any number of sessions, 100 at one instant, and returns for each in order what `create` would return, or the
    * error that it would throw. If the rules limit the sessions per user, sessions with a user are made one after the
-   * other. /
+   * other.
+   */
   createMany(sessions: readonly NewSession[]): Promise<(Created | CloakroomError)[]>;
 
   /** Reads a live session, also by an id that was rotated a moment ago. */
@@ -250,7 +258,8 @@ export class Cloakroom {
 
   /**
    * Gives a session a new id, and can change its user in the same step: a login, or a logout that keeps the session.
-   * Refused: Missing, Exists, Limit, TooLarge, Frozen. /
+   * Refused: Missing, Exists, Limit, TooLarge, Frozen.
+   */
   rotate(id: SessionRef, rotation?: Rotation): Promise<Rotated>;
 
   /** Attaches a connection, and the node that holds it. Refused: Missing, Taken unless it takes over, Frozen. */
@@ -271,7 +280,8 @@ export class Cloakroom {
   /**
    * Imports an exported session: in the place of an older version of it, of nothing, or of exactly one version. With
    * `incoming` it comes by a migration and replaces nothing: the copy is frozen until it is thawed. Refused: Conflict,
-   * Gone, Moved, Departed, Taken, TooLarge, Frozen. /
+   * Gone, Moved, Departed, Taken, TooLarge, Frozen.
+   */
   import(
     exported: Exported,
     options?:
@@ -288,7 +298,8 @@ export class Cloakroom {
   /**
    * Reads a page of live sessions, oldest first, at one instant; each page is an instant of its own. The size is 1 to
    * 500 and defaults to 100. A page may hold fewer if its records would be larger than 2 MiB, or if it kept changing.
-   * `next` is null after the last. /
+   * `next` is null after the last.
+   */
   list(of: Selector, page?: { size?: number; after?: Cursor | string }): Promise<{ sessions: Session[]; next: Cursor | null }>;
 
   /** Counts the live sessions of a user or node. */
@@ -308,7 +319,8 @@ export class Cloakroom {
 
   /**
    * Returns the same store, acting for a node while that node holds its lease. A later write is refused: Fenced.
-   * `create` and `bind` put sessions only on that node. /
+   * `create` and `bind` put sessions only on that node.
+   */
   asNode(identity: NodeIdentity): Cloakroom;
 
   /**
@@ -319,7 +331,8 @@ export class Cloakroom {
    *
    * With several partitions each has a lease, and all end together. A `FencedError` names the partitions where the
    * lease is lost: stop writing to the sessions there, and register again with the same identity. That takes a new
-   * lease there, and renews the others. /
+   * lease there, and renews the others.
+   */
   heartbeat(
     identity: NodeIdentity,
     beat?: { want?: "register" | "renew" | "release"; leaseMs?: number; keepMs?: number },
@@ -335,7 +348,8 @@ export class Cloakroom {
    * Gives a batch of a node's sessions, 1 to 200, to another node that holds its own lease. The first node's lease has
    * run out, or with `evenIfLeased` the node is being drained. Each session loses its connection, and is suspended with
    * time left to reconnect, by default a minute. Refused: Leased when the node holds its lease, Fenced when the other
-   * does not. /
+   * does not.
+   */
   recover(
     node: string,
     to: string,
@@ -348,7 +362,8 @@ export class Cloakroom {
    * session departed. `node` is the node that gets it there; the freeze records it for the process that continues the
    * migration: pass it in `incoming`. This and the next three, with an incoming `import` after this one, are the steps
    * of a migration. Any process that knows the task can retry each step. The task is eight random bytes that the caller
-   * keeps, the same for all steps. Refused: Frozen when another task moves it, Departed. /
+   * keeps, the same for all steps. Refused: Frozen when another task moves it, Departed.
+   */
   freeze(
     id: SessionRef,
     task: Buffer,
@@ -359,19 +374,22 @@ export class Cloakroom {
   /**
    * Removes a session under the freeze that ends at `untilMs`, once its copy is in the other store. From here on the
    * migration can only go forward, and callers learn where the session went. False: it was deleted or had expired
-   * before. Refused: Conflict when that freeze is over, Moved, Departed by another task. /
+   * before. Refused: Conflict when that freeze is over, Moved, Departed by another task.
+   */
   depart(id: SessionRef, task: Buffer, untilMs: number): Promise<boolean>;
 
   /**
    * Ends the freeze of an outgoing session, to keep it after all, or of an incoming copy, but only once the session
-   * departed from its source. Refused: Frozen when another task froze it or it moves the other way, Moved, Departed. /
+   * departed from its source. Refused: Frozen when another task froze it or it moves the other way, Moved, Departed.
+   */
   thaw(id: SessionRef, task: Buffer, direction: "outgoing" | "incoming"): Promise<"thawed" | "unchanged" | "missing">;
 
   /**
    * Removes what a migration left that is not the session; false: there was none. At the target, an unneeded copy: only
    * once the session can no longer depart from its source under the freeze that ends at `untilMs`. At the source, the
    * note of where it departed to: only once the copy was thawed. At the target, the note that the copy was deleted:
-   * only once the session is deleted at the source too. /
+   * only once the session is deleted at the source too.
+   */
   clean(
     id: SessionRef,
     task: Buffer,
@@ -381,25 +399,29 @@ export class Cloakroom {
   /**
    * Lists the sessions on their way to or from another store, ordered by the end of their freeze, without expired
    * ones; at most 200. `next` is how many to skip for the next page, if these stay on their way; null after the last
-   * page. /
+   * page.
+   */
   migrations(page?: { skip?: number; limit?: number }): Promise<{ migrations: Migration[]; next: number | null }>;
 
   /**
    * Returns whether anything is stored under an id: a session, live or expired, or a trace of one. When a session ends
    * while another store may hold its copy, this store keeps a trace for as long as that copy could be stored. So false
    * for a session that was about to leave means that this store has lost its data, and the copy may be all that is
-   * left. /
+   * left.
+   */
   knows(id: Id): Promise<boolean>;
 
   /**
    * Reads the events of all sessions, in order within each partition: from `now` on, from the `beginning` of the kept
    * events, or from behind a stored position. It polls every 50 ms by default, over its own connection to each server.
-   * Throws `InvalidError` if the namespace has no events, `ForbiddenError` if the user may not read them. /
+   * Throws `InvalidError` if the namespace has no events, `ForbiddenError` if the user may not read them.
+   */
   events(from?: string, options?: { intervalMs?: number }): Promise<Events>;
 
   /**
    * Reads the events of the sessions that a node has or had: for a gateway, at a cost that does not grow with the
-   * number of gateways. /
+   * number of gateways.
+   */
   eventsOfNode(node: string, from?: string, options?: { intervalMs?: number }): Promise<Events>;
 
   /** Calls on their way still end by themselves, later calls fail, and readers of events end. */

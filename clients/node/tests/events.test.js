@@ -156,7 +156,7 @@ function groupById(events) {
 test("a namespace without events has none to read", async () => {
   const store = await server.store();
   await store.create();
-  await assert.rejects(store.events(), /not told/);
+  await assert.rejects(store.events(), /not turned on/);
 });
 
 test("who falls behind the trim is told so", async () => {

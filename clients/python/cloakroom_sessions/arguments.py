@@ -46,7 +46,7 @@ def check_id(id: str, field: str = "id") -> None:
     """A session id."""
     check_text(field, id, 1, 128)
     if id.startswith(PREFIX):
-        raise Invalid(field, "is a token: whoever holds one is asked for it by Token.parse")
+        raise Invalid(field, "is a token: read it with Token.parse")
 
 
 def check_names(**names: str) -> None:

@@ -32,7 +32,7 @@ _LATER = (TryAgainError, ClusterDownError, BusyLoadingError)
 _MULTI: Command = ["MULTI"]
 _ASKING: Command = ["ASKING"]
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
-_FORM = "is no redis+cluster://[user:password@]host[:port],host[:port], nor a rediss+cluster:// one"
+_FORM = "must be redis+cluster://[user:password@]host[:port],host[:port], or rediss+cluster://…"
 
 
 class Address(NamedTuple):

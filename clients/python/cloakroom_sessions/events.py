@@ -156,7 +156,7 @@ def reader(engine: Engine, node: str | None, interval: Duration) -> Reader:
     """A reader of a node's streams, or of those of all."""
     interval_ms = duration_ms("interval", interval, 1, 60_000)
     if engine.partitions.events == 0:
-        raise errors.Invalid("events", "are not told in this namespace")
+        raise errors.Invalid("events", "are not turned on in this namespace")
     return Reader(engine, node or "", interval_ms / 1000)
 
 
@@ -166,7 +166,7 @@ def position_of(text: str, count: int) -> list[EntryId | None]:
     parts = text.split(",")
     places = [EntryId.of(part) for part in parts]
     if len(parts) != count or any(part and place is None for part, place in zip(parts, places, strict=True)):
-        raise errors.Invalid("start", f"is no position in {count} partitions")
+        raise errors.Invalid("start", f"is not a position in {count} partitions")
     return places
 
 

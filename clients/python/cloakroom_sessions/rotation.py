@@ -24,7 +24,7 @@ class Rotation:
         check_flag("anonymous", self.is_anonymous)
         check_flag("keep_deadline", self.keeps_deadline)
         if self.user == "":
-            raise Invalid("user", "is empty: a logout is anonymous=True")
+            raise Invalid("user", "is empty: use anonymous=True for a logout")
         if self.user is not None:
             check_required(user=self.user)
             if self.is_anonymous:

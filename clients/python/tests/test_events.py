@@ -57,7 +57,7 @@ def test_a_store_tells_nothing_where_its_namespace_has_no_events(connect: Connec
     store: Any = connect()
     store.delete(store.create(user="ann").session)
     assert not server.client.exists(f"{connect.tag}:events")
-    with pytest.raises(cloakroom.Invalid, match="not told"):
+    with pytest.raises(cloakroom.Invalid, match="not turned on"):
         store.events()
 
 

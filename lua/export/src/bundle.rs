@@ -204,7 +204,7 @@ fn operation(script: &Script) -> Result<(&str, Operation<'_>), String> {
     Ok((header.stem.as_str(), operation))
 }
 
-/// The stream of the partition, the expiry index, whose TTL the stream copies, and the stream of each node whose index
+/// The stream of the partition, the expiry index, which the script keeps as long as the stream, and the stream of each node whose index
 /// the call declares.
 fn events(header: &Header) -> Option<Events<'_>> {
     let told = header.events.as_deref()?;
