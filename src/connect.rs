@@ -9,10 +9,14 @@ use crate::store::Store;
 /// The endings of a URL scheme that names several servers.
 const OF_SEVERAL: [&str; 4] = ["+sentinel", "-sentinel", "+cluster", "-cluster"];
 
-/// Opens the store that a URL names, with the defaults of its builder. The URL is `memory://`,
-/// `redis://[user:password@]host[:port][/db]`, with the feature `tls` `rediss://`, for the master that sentinels name
-/// `redis+sentinel://host,host/service[/db]`, or for the nodes of a cluster `redis+cluster://host,host`. To configure a
-/// store, use [`MemoryStore::builder`] or `RedisStore::builder`.
+/// Opens the store that a URL names, with the defaults of its builder:
+///
+/// - `memory://`: a [`MemoryStore`]
+/// - `redis://[user:password@]host[:port][/db]`: one server; over TLS `rediss://`, with the feature `tls`
+/// - `redis+sentinel://host,host/service[/db]`: the master that sentinels name
+/// - `redis+cluster://host,host`: a Redis Cluster, found from these nodes
+///
+/// `RedisStore::builder` lists more forms. To configure a store, use it or [`MemoryStore::builder`].
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]

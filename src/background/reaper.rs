@@ -125,7 +125,7 @@ impl Reaper {
         }
     }
 
-    /// What it did so far.
+    /// Its counts so far.
     #[must_use]
     pub fn stats(&self) -> ReaperStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -60,8 +60,8 @@ impl DrainingStore {
         Self { old, new, old_calls, new_calls, operation_id: None, identity: None }
     }
 
-    /// Whether the old store has no more sessions, neither live nor expired and not reaped. Then you need only the
-    /// new one. A [`Reaper`](crate::background::Reaper) of this store reaps both.
+    /// Whether the old store is empty: no session in it is live, or expired and not reaped. Then you need
+    /// only the new one. A [`Reaper`](crate::background::Reaper) of this store reaps both.
     ///
     /// # Errors
     /// Only those of all operations.

@@ -96,16 +96,16 @@ impl FallbackStoreBuilder {
         self
     }
 
-    /// How many sessions may be created and changed in this process, 1 to 10,000,000. Beyond that, calls
-    /// are refused with [`Full`](crate::Refusal::Full). Defaults to 10,000.
+    /// How many created or changed sessions this process may keep for the store, 1 to 10,000,000. Beyond
+    /// that, calls are refused with [`Full`](crate::Refusal::Full). Defaults to 10,000.
     #[must_use]
     pub fn max_local(mut self, sessions: usize) -> Self {
         self.max_local = sessions;
         self
     }
 
-    /// How many logouts this process may remember, 1 to 10,000,000. Beyond that, logouts fail. Defaults to
-    /// 100,000.
+    /// How many logouts this process may remember for the store, 1 to 10,000,000. Beyond that, logouts fail.
+    /// Defaults to 100,000.
     #[must_use]
     pub fn max_revocations(mut self, revocations: usize) -> Self {
         self.max_revocations = revocations;

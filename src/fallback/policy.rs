@@ -20,7 +20,7 @@ pub enum FallbackPolicy {
     ///
     /// A user who was seen lately stays logged in for `max_age` at most, **even if they were logged out elsewhere
     /// meanwhile**. A logout fails with an error; this process then at least forgets the session. Uses are not
-    /// recorded: a session whose ttl runs out during the outage has expired after it. Nothing is lost.
+    /// recorded: a session whose ttl runs out during the outage is gone after it. Nothing else is lost.
     ServeStale {
         /// How old an answer may be. 1 ms to 1 hour.
         max_age: Duration,

@@ -14,8 +14,8 @@ use crate::model::session::{Session, Status};
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
-/// Changes to single attributes and extensions of a session, its status, its ttl. A patch leaves everything
-/// else as it is.
+/// Changes to single attributes and extensions of a session, its status, ttl or lifetime. A patch leaves
+/// everything else as it is.
 ///
 /// ```
 /// use cloakroom::Patch;

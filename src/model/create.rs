@@ -81,7 +81,7 @@ impl NewSession {
         Self::default()
     }
 
-    /// Its id, or the token whose hash is the id. Defaults to an id that the engine makes.
+    /// Its id, or the token whose hash is the id. Defaults to an id that the store makes.
     #[must_use]
     pub fn id(mut self, id: impl Into<NewId>) -> Self {
         self.id = Some(id.into());

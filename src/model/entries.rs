@@ -9,8 +9,8 @@ use crate::model::error::{Error, Result};
 
 /// A map from text keys to JSON values, with typed access.
 ///
-/// It keeps the values as JSON text, so a value that another language wrote comes back unchanged: 2^53+1, `[]`
-/// and `{}`.
+/// It keeps the values as JSON text, so a value that another language wrote comes back unchanged, even
+/// 2^53+1, `[]` or `{}`.
 ///
 /// ```
 /// use cloakroom::Entries;
@@ -54,7 +54,7 @@ impl Entries {
         serde_json::from_str(json).map(Some).map_err(|source| Error::value(key, source))
     }
 
-    /// Sets a key, `null` included.
+    /// Sets the value of a key, which may be `null`.
     ///
     /// # Errors
     /// [`Error::Value`] when the value cannot be written as JSON.

@@ -21,10 +21,10 @@ pub(crate) fn cause(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) 
 
 /// Why an operation did not succeed.
 ///
-/// `Display` says what happened in plain words, and names the server: `not executed: wrong password, or no such user
-/// (127.0.0.1:6379)`. The `source()` is the error behind that message. The messages of `NotExecuted` and `Ambiguous`,
-/// and of their sources, contain no session id, no password and no name of the store's user. Two errors are equal if
-/// they are of the same kind, whatever their causes.
+/// `Display` says what happened in plain words, and names the server: `not executed: wrong password, or no
+/// such user (127.0.0.1:6379)`. The `source()` is the error behind that message. The messages of
+/// `NotExecuted` and `Ambiguous`, and of their sources, contain no session id, no password and no name of the
+/// store's user. `==` compares two errors without their causes.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -34,7 +34,7 @@ pub enum Error {
     Value {
         /// The attribute's key.
         key: String,
-        /// What serde_json said.
+        /// The error of serde_json.
         source: Arc<serde_json::Error>,
     },
     /// The operation was not executed. [`is_transient`](Self::is_transient) says whether a retry may help.
@@ -53,12 +53,13 @@ pub enum Error {
         /// How the reply was lost, or which command of the script the server refused.
         source: Cause,
     },
-    /// The engine refused the operation. It changed nothing, except that a login into another partition may have
-    /// evicted sessions (docs/partitions.md).
+    /// The store refused the operation. It changed nothing, except that a login into another partition may
+    /// have evicted sessions (docs/partitions.md).
     Refused(Refusal),
-    /// The value under one of our keys is not ours, or is broken. Nothing was changed.
+    /// The store did not write the value under one of its keys, or the value is broken. Nothing was changed.
     Corrupt {
-        /// The role of the key in the operation: record, expiry, user, connection, node and the like.
+        /// The role of the key in the operation: record, expiry, user, connection, node and the like. Or the
+        /// reply that the store could not read.
         what: String,
     },
 }
@@ -342,7 +343,7 @@ impl Error {
         matches!(self, Self::Refused(Refusal::Fenced))
     }
 
-    /// The engine refused the operation.
+    /// The store refused the operation.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self, Self::Refused(_))

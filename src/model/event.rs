@@ -93,8 +93,9 @@ pub enum Ending {
 pub enum Told {
     /// An event: what happened to a session.
     Event(Event),
-    /// The reader missed events of a partition: they were trimmed before it read them, or lost in a failover. If you
-    /// keep a list of the sessions, read it again: the events that follow begin before now.
+    /// The reader missed events of a partition: they were trimmed before it read them, or lost in a failover.
+    /// If you keep a list of the sessions, read it again: the next events begin earlier than that read, so
+    /// none is missing.
     Lagged {
         /// The partition, counted from 0.
         partition: u16,

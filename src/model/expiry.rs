@@ -18,9 +18,9 @@ pub struct Reaped {
     /// How many more sessions were removed, or are corrupt, that cannot be returned: an id or another field is not
     /// valid text.
     pub unreadable: u64,
-    /// Expired sessions that could not be removed, because something under their keys is corrupt. The call set them
-    /// aside: for a week the record is under `{ns:p}:aside:<id>`, so that you can look at it, and no later call meets
-    /// it.
+    /// Expired sessions that could not be removed, because something under their keys is corrupt. The call
+    /// set them aside: for a week the record is under `{ns:p}:aside:<id>` (`ns` is the namespace, `p` the
+    /// partition), so that you can look at it, and no later call meets it.
     pub corrupt: Vec<SessionId>,
     /// Whether there may be more: the batch was full, or the sessions were so large that some are left for the next
     /// call.

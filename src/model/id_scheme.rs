@@ -1,4 +1,4 @@
-//! How the engine makes ids.
+//! How the store makes ids.
 
 use crate::model::id_draw;
 use crate::model::new_id::NewId;
@@ -7,7 +7,7 @@ use crate::model::random::random;
 use crate::model::session_id::SessionId;
 use crate::model::token::Token;
 
-/// How the engine makes ids for sessions that are created without one.
+/// How the store makes ids for sessions that are created without one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IdScheme {

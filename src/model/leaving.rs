@@ -15,7 +15,7 @@ pub struct Leaving {
 }
 
 impl Leaving {
-    /// Gives up the session at the version that was copied, for the id of the copy.
+    /// `version` is the one that was copied, and `new_id` is the id of the copy.
     #[must_use]
     pub fn new(version: Version, new_id: SessionId) -> Self {
         Self { version, new_id, operation_id: None, identity: None }

@@ -158,8 +158,7 @@ impl PageRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
-    /// Live sessions, oldest first. There may be fewer than the page's size and still be more pages, because
-    /// some of the entries were not live.
+    /// Live sessions, oldest first. A page with fewer than its size need not be the last: `next` says it.
     pub sessions: Vec<Session>,
     /// Where the next page begins; `None` after the last page.
     pub next: Option<Cursor>,

@@ -49,7 +49,7 @@ impl Rotation {
         Self::default()
     }
 
-    /// The new id, or the token whose hash is the id. Defaults to an id that the engine makes.
+    /// The new id, or the token whose hash is the id. Defaults to an id that the store makes.
     #[must_use]
     pub fn new_id(mut self, id: impl Into<NewId>) -> Self {
         self.new_id = Some(id.into());

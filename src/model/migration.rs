@@ -114,7 +114,7 @@ impl Migration {
     }
 }
 
-/// A remainder of a migration that is not the session.
+/// A remainder of a migration: a copy or a note, not the session itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftover {
     /// At the target, a copy that must not become the session. Remove it only once the session can no longer

@@ -192,7 +192,7 @@ impl Claim {
         self
     }
 
-    /// Takes the sessions although the node holds its lease. Defaults to a refusal.
+    /// Takes the sessions even if the node holds its lease. Defaults to a refusal.
     #[must_use]
     pub fn even_if_leased(mut self) -> Self {
         self.always = true;

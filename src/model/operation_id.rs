@@ -15,8 +15,8 @@ use crate::model::serde_text::serde_as_text;
 /// The store makes one for each call. A caller needs one of its own only to repeat a call that ended in
 /// [`Error::Ambiguous`](crate::Error::Ambiguous), see [`SessionStore::with_operation_id`](crate::SessionStore::with_operation_id).
 ///
-/// The engine derives a new session's id from it, so it is as secret as a session id: `Debug` shows only the part that
-/// the server stores. `Display` writes all of it, so that you can keep it for the retry.
+/// The store derives a new session's id from it, so it is as secret as a session id: `Debug` shows only the
+/// part that the server stores. `Display` writes all of it, so that you can keep it for the retry.
 ///
 /// It knows when it was made. A session keeps its last four changes with their times. They prove that a call did not
 /// happen only if they reach back to before its operation id was made. An operation id that was read from text does not

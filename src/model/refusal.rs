@@ -1,4 +1,4 @@
-//! Why the engine refused an operation.
+//! Why the store refused an operation.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::model::id_scheme::IdScheme;
 use crate::model::session_id::SessionId;
 use crate::model::version::Version;
 
-/// Why the engine refused an operation.
+/// Why the store refused an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -14,7 +14,8 @@ pub enum Refusal {
     Missing,
     /// A live session has this id already.
     Exists,
-    /// The session with this id was deleted a moment ago, so it cannot be created or imported yet.
+    /// The session with this id was deleted a moment ago, or a login gave it another id. No session can be
+    /// created or imported under this id yet.
     Gone,
     /// The session is at another version than the one that the change was made from.
     Conflict {
@@ -59,8 +60,8 @@ pub enum Refusal {
     /// The node that makes the call no longer holds its lease, or the session is another node's. It must stop
     /// writing to the session.
     Fenced,
-    /// The clients in this namespace use a contract number of the scripts that this store does not accept. The store
-    /// does not start.
+    /// The clients in this namespace work by a contract that this store does not accept, so it does not
+    /// start. A contract is a number for what the scripts take, answer and store.
     Contract {
         /// The contract that the namespace has recorded.
         found: u64,

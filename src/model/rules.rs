@@ -67,9 +67,9 @@ pub struct Rules {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnLimit {
-    /// The engine refuses it.
+    /// The store refuses it.
     Reject,
-    /// The engine evicts the user's oldest sessions, all above the limit, and returns them so that you can
+    /// The store evicts the user's oldest sessions, all above the limit, and returns them so that you can
     /// close their connections.
     EvictOldest,
 }
@@ -148,9 +148,9 @@ impl Rules {
         self
     }
 
-    /// A refresh writes nothing if the session was used less than this ago, unless the session would expire within that
-    /// time. It is then a read, as cheap as a `get`. Patches, updates and binds do not record the use then either.
-    /// Defaults to zero: each refresh is written.
+    /// For this long after a recorded use, a refresh writes nothing, unless the session would expire within
+    /// that time. It is then a read, as cheap as a `get`. Patches, updates and binds do not record the use
+    /// then either. Defaults to zero: each refresh is written.
     #[must_use]
     pub fn touch_interval(mut self, interval: Duration) -> Self {
         self.touch_interval = interval;
@@ -194,15 +194,15 @@ impl Rules {
         self
     }
 
-    /// How many live sessions a user may have, 1 to 500, and what happens to one more. The engine checks it when a
-    /// session is created for a user or rotated to one. Defaults to no limit.
+    /// How many live sessions a user may have, 1 to 500, and what happens to one more. The store checks it
+    /// when a session is created for a user or rotated to one. Defaults to no limit.
     #[must_use]
     pub fn sessions_per_user(mut self, limit: u32, then: OnLimit) -> Self {
         self.limit = Some((limit, then));
         self
     }
 
-    /// How the engine makes ids for sessions that are created without one. Defaults to [`IdScheme::Uuid`].
+    /// How the store makes ids for sessions that are created without one. Defaults to [`IdScheme::Uuid`].
     #[must_use]
     pub fn id_scheme(mut self, scheme: IdScheme) -> Self {
         self.id_scheme = scheme;
@@ -291,7 +291,7 @@ impl Rules {
         self.limit
     }
 
-    /// How the engine makes ids.
+    /// How the store makes ids.
     #[must_use]
     pub fn get_id_scheme(&self) -> IdScheme {
         self.id_scheme

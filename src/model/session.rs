@@ -136,7 +136,7 @@ impl Session {
         &self.id
     }
 
-    /// The user, if it is not anonymous.
+    /// The user; `None` if the session is anonymous.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
         some(&self.index_fields.user)

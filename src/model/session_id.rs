@@ -15,7 +15,7 @@ pub(crate) const TOKEN_PREFIX: &str = "ckt_";
 /// A session's id: text of 1 to 128 bytes.
 ///
 /// Anyone who has the id has the session, so it is a secret: `Debug` and `Display` print a short hash.
-/// [`as_str`](Self::as_str) returns the text. serde writes the text too, so that you can send it to the client.
+/// [`as_str`](Self::as_str) returns the text. serde writes that text, so that you can send it to the client.
 ///
 /// ```
 /// use cloakroom::SessionId;

@@ -106,10 +106,10 @@ impl Import {
         self
     }
 
-    /// Imports the session as a step of a migration, only if the store does not have it. The copy is frozen until it is
-    /// [thawed](crate::migration::MigrationStore::thaw). `place` is the store that it comes from, where it is
-    /// [frozen](crate::migration::MigrationStore::freeze) until `until_ms`. A retry by the same task happens once.
-    /// Defaults to a session that can be changed at once.
+    /// Imports the session as a step of a migration, only if the store does not have it. The copy is frozen
+    /// until it is [thawed](crate::migration::MigrationStore::thaw). `place` is the store that it comes from,
+    /// where it is [frozen](crate::migration::MigrationStore::freeze) until `until_ms`. A retry by the same
+    /// task has no further effect. Defaults to a session that can be changed at once.
     #[must_use]
     pub fn incoming(mut self, task: TaskId, until_ms: u64, place: impl Into<String>) -> Self {
         self.replaces = Replaces::Nothing;

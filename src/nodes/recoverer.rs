@@ -121,7 +121,7 @@ impl Recoverer {
         }
     }
 
-    /// What it did so far.
+    /// Its counts so far.
     #[must_use]
     pub fn stats(&self) -> RecovererStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

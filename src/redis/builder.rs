@@ -131,8 +131,9 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// The most connections, 1 to 1,000, on a cluster to each master. Each carries any number of calls at once. The
-    /// store may open two more for large transfers, and those of [`durably`](RedisStore::durably). Defaults to 4.
+    /// How many connections to open at most, 1 to 1,000; on a cluster, to each master. Each carries any
+    /// number of calls at once. The store may open two more for large transfers, and those of
+    /// [`durably`](RedisStore::durably). Defaults to 4.
     #[must_use]
     pub fn pool_size(mut self, size: u32) -> Self {
         self.pool_size = size;

@@ -27,7 +27,7 @@ pub enum Durability {
 #[non_exhaustive]
 #[must_use = "fewer replicas than required may have it"]
 pub struct Applied<T> {
-    /// What the calls answered.
+    /// The return value of the calls.
     pub value: T,
     /// How many replicas confirmed it: none if the connection broke first.
     pub replicas: usize,

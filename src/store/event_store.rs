@@ -16,9 +16,10 @@ pub trait EventStore: Send + Sync {
     /// Reads the events of all sessions. They come in order within each partition.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) where the rules turn no events on, or where the position comes from a
-    /// namespace with another number of partitions; [`Error::NotExecuted`](crate::Error::NotExecuted) where the server
-    /// does not answer in time; [`Refusal::Forbidden`](crate::Refusal::Forbidden) where its user may not read streams.
+    /// [`Error::Invalid`](crate::Error::Invalid) if the rules leave events off, or if the position comes from
+    /// a namespace with another number of partitions; [`Error::NotExecuted`](crate::Error::NotExecuted) if
+    /// the server does not answer in time; [`Refusal::Forbidden`](crate::Refusal::Forbidden) if the store's
+    /// user may not read streams.
     async fn events(&self, from: EventsFrom) -> Result<EventStream>;
 
     /// Reads the events of the sessions that a node has or had. A gateway reads its own events by this call, at

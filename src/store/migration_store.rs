@@ -67,10 +67,11 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// `freeze.lua`: the record, and the list of the sessions that are on their way.
     async fn freeze(&self, session: &dyn SessionRef, freezing: Freezing) -> Result<Frozen>;
 
-    /// Removes a frozen session from this store once its copy is in the other one. From here on the migration can only
-    /// go forward. This store [answers](crate::Refusal::Departed) callers with the place where the session went, until
-    /// the session would have expired or the migration is cleaned up. `until_ms` is what [`freeze`](Self::freeze)
-    /// answered. Returns whether there was such a session; `false`: it was deleted, or has expired.
+    /// Removes a frozen session from this store once its copy is in the other one. From here on the migration
+    /// can only go forward. This store [answers](crate::Refusal::Departed) callers with the place where the
+    /// session went, until the session would have expired or the migration is cleaned up. `until_ms` is the
+    /// one that [`freeze`](Self::freeze) returned. Returns whether there was such a session; `false`: it was
+    /// deleted, or has expired.
     ///
     /// # Errors
     /// Refused with [`Conflict`](crate::Refusal::Conflict) when that freeze is over, with
@@ -128,9 +129,10 @@ pub trait MigrationStore: Debug + Send + Sync + 'static {
     /// Only those of all operations.
     async fn knows(&self, id: &SessionId) -> Result<bool>;
 
-    /// Gives up a live session, at the version that was copied, for its copy in another store under another id: the
-    /// second step of a login into that store. The old id then answers as if it were deleted; only a delete learns the
-    /// other id. Under the operation id of the login it happens once.
+    /// The second step of a login into another store: gives up a live session whose copy is in that store
+    /// under another id. The session must still be at the version that was copied. The old id then answers as
+    /// if it were deleted; only a delete learns the other id. A repeat under the operation id of the login
+    /// has no further effect.
     ///
     /// This, [`now`](Self::now), [`fate`](Self::fate) and [`extend`](Self::extend) are the calls that a
     /// [`DrainingStore`](crate::draining::DrainingStore) makes.

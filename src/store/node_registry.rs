@@ -20,9 +20,9 @@ pub trait NodeRegistry: Debug + Send + Sync + 'static {
     /// the background.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. That another process holds the lease, or that it
-    /// was lost, is an answer and no error. In a namespace of several partitions, a refusal by some of them is no error
-    /// either.
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. If another process holds the lease, or
+    /// the lease was lost, the reply says so and is no error. In a namespace of several partitions, a refusal
+    /// by some of them is no error either.
     ///
     /// # Atomicity
     /// `heartbeat.lua`: the lease, and the list of the nodes.

@@ -28,7 +28,7 @@ use crate::store::join::join;
 /// | changes one | [`Refusal::Missing`](crate::Refusal::Missing) | `update`, `modify`, `patch`, `rotate`, `bind`, `import`, `freeze`, `thaw` |
 /// | deletes one | `Ok(None)` | `delete` |
 /// | ends something else | `Ok(false)` | `unbind`, `depart`, `clean` |
-/// | is about a user or node without any | an empty answer | `list`, `count`, `delete_user`, `recover` |
+/// | is about a user or node without sessions | an empty answer | `list`, `count`, `delete_user`, `recover` |
 ///
 /// A login gives a session a new id. For a while after it, the store refuses every operation under the old id with
 /// [`Refusal::Rotated`](crate::Refusal::Rotated) and does not reveal the new id. Two kinds of calls differ: `delete`
@@ -40,7 +40,8 @@ use crate::store::join::join;
 /// [`Error::Corrupt`](crate::Error::Corrupt) when something foreign is stored under its keys. Each operation names its further errors.
 ///
 /// The store may also refuse a node's writes through [`as_node`](SessionStore::as_node) with
-/// [`Fenced`](crate::Refusal::Fenced).
+/// [`Fenced`](crate::Refusal::Fenced). It refuses calls on a session that a migration moved to another store
+/// with [`Departed`](crate::Refusal::Departed).
 ///
 /// # Atomicity
 /// Each operation that writes is one script, named there: all of its writes happen, or none, and no other call sees
@@ -50,10 +51,11 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Makes a session.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Exists`](crate::Refusal::Exists),
-    /// with [`Gone`](crate::Refusal::Gone) for an id that was deleted a moment ago, with
-    /// [`Rotated`](crate::Refusal::Rotated) for one that was rotated, with [`Taken`](crate::Refusal::Taken) when the
-    /// connection is another session's, with [`Limit`](crate::Refusal::Limit) when the user has too many sessions, with
+    /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with
+    /// [`Exists`](crate::Refusal::Exists), with [`Gone`](crate::Refusal::Gone) for an id that was deleted or
+    /// left by a login a moment ago, with [`Rotated`](crate::Refusal::Rotated) for one left by another
+    /// rotation, with [`Taken`](crate::Refusal::Taken) when the connection is another session's, with
+    /// [`Limit`](crate::Refusal::Limit) when the user has too many sessions, with
     /// [`TooLarge`](crate::Refusal::TooLarge).
     ///
     /// # Atomicity
@@ -66,9 +68,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// one does not affect the others. Where the rules limit the sessions per user, each session that has a
     /// user is one call, in order.
     ///
-    /// The deadline applies to each batch, and to each session that is made alone. An ambiguous result carries that
-    /// session's own operation id: retry that session by `create` under it. Or repeat the whole call under its own
-    /// operation id.
+    /// The deadline applies to each batch, and to each session that is made alone. An ambiguous result
+    /// carries that session's own operation id: retry that session by `create` under it. If you made the
+    /// whole call under an operation id, you may also repeat the whole call under that id.
     ///
     /// # Errors
     /// Those of [`create`](Self::create), for each session.
@@ -132,11 +134,12 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `patch.lua`: the record, and the expiry if the session now lives longer or the ttl changed.
     async fn patch(&self, session: &dyn SessionRef, patch: Patch) -> Result<Patched>;
 
-    /// Records a use of a live session, and extends the session when enough of its idle time has passed. `None`: there
-    /// is no live session. Within the [touch interval](crate::Rules::touch_interval) it writes nothing and is a read.
-    /// If the server's clock was ahead and was set back, a refresh corrects the times: it moves a last use in the
-    /// future to now, and an expiry that is further away than the idle time to the idle time. A session that waits for
-    /// its client after a recovery keeps the time that the recovery gave it.
+    /// Records a use of a live session, and extends the session when enough of its idle time has passed.
+    /// `None`: there is no live session. Within the [touch interval](crate::Rules::touch_interval) it writes
+    /// nothing and is a read. If the server's clock was ahead and was set back, a refresh corrects the times:
+    /// a last use in the future becomes now, and an expiry more than the idle time ahead becomes one idle
+    /// time from now. A session that waits for its client after a recovery keeps the time that the recovery
+    /// gave it.
     ///
     /// # Errors
     /// Refused with [`Frozen`](crate::Refusal::Frozen).
@@ -181,7 +184,8 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. Refused with [`Missing`](crate::Refusal::Missing),
     /// with [`Exists`](crate::Refusal::Exists) when the new id is in use, with [`Limit`](crate::Refusal::Limit) when
-    /// the new user has too many sessions, and with [`Frozen`](crate::Refusal::Frozen).
+    /// the new user has too many sessions, with [`TooLarge`](crate::Refusal::TooLarge), and with
+    /// [`Frozen`](crate::Refusal::Frozen).
     ///
     /// A retried rotation returns the session as the rotation left it. If another call has changed the session since,
     /// the retry ends in [`Ambiguous`](crate::Error::Ambiguous). Then read the session by the old id, or after a login
@@ -217,9 +221,9 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `unbind.lua`: the record, and the entries of connection and node.
     async fn unbind(&self, session: &dyn SessionRef, connection: &str) -> Result<bool>;
 
-    /// Deletes a live session with every index entry, and returns what it had: close its connection. `None`: there was
-    /// no live session. For a while nobody can create a session under the same id. A repeated call that had succeeded
-    /// returns what the caller passed in.
+    /// Deletes a live session with every index entry, and returns what it had: close its connection. `None`:
+    /// there was no live session. For a while nobody can create a session under the same id. Only the first
+    /// call knows what the session had: a repeat under its operation id returns at most what you passed in.
     ///
     /// # Errors
     /// Only those of all operations.
@@ -243,12 +247,12 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// Reads a page of the live sessions of a user or node, oldest first. It leaves out sessions whose records are
     /// corrupt.
     ///
+    /// A page may hold fewer sessions than its size: because together they have more than 2 MiB, or because
+    /// they change so fast that the store can read only the first ones at one instant. `next` says whether
+    /// there are more. Each page is an instant of its own.
+    ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
-    ///
-    /// A page may hold fewer sessions than its size: because they have more than 2 MiB, or because they change so fast
-    /// that the store can read only the first ones at one instant. `next` says whether there are more. Each page is an
-    /// instant of its own.
     ///
     /// # Atomicity
     /// `list.lua`: reads the page at one instant, and drops index entries without a session.
@@ -278,16 +282,16 @@ pub trait SessionStore: Debug + Send + Sync + 'static {
     /// `delete_user.lua`: each session with its index entries, 200 sessions at one instant.
     async fn delete_user(&self, user: &str, keep: Option<&SessionId>) -> Result<UserDeleted>;
 
-    /// Lists sessions that expired before a time and were not reaped, oldest first. It changes nothing. `before_ms` is
-    /// in milliseconds since the epoch, `None` for now. The list leaves out the first `skip`, and has at most 1,000.
+    /// Lists sessions that expired before a time and were not reaped, oldest first. It changes nothing.
+    /// `before_ms` is in milliseconds since the epoch, `None` for now. The list leaves out the first `skip`
+    /// and has at most `limit`, which is 1 to 1,000.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field.
     async fn expired(&self, before_ms: Option<u64>, skip: usize, limit: usize) -> Result<Vec<Expired>>;
 
     /// Removes a batch of expired sessions, 1 to 200, with all their index entries, and returns them. Any number of
-    /// processes may call this at once: exactly one of them gets each expired session. A session that is refreshed
-    /// meanwhile survives.
+    /// processes may call this at once: exactly one of them gets each expired session.
     ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) names a bad field. After [`Error::Ambiguous`](crate::Error::Ambiguous)

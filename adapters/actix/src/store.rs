@@ -58,7 +58,7 @@ struct Requests {
 }
 
 impl CloakroomStore {
-    /// A store that keeps its sessions in one of cloakroom.
+    /// Makes a store for the framework that keeps its sessions in a store of cloakroom.
     #[must_use]
     pub fn new(store: Arc<dyn cloakroom::SessionStore>) -> Self {
         let (loaded, left) = (Cache::new(COPIES), Cache::new(LEFT));
@@ -74,7 +74,7 @@ impl CloakroomStore {
         self
     }
 
-    /// The same, if the state has the user under a key, as text or as JSON. The key of actix-identity is
+    /// Finds the user of a session under a key of its state, as text or as JSON. The key of actix-identity is
     /// `actix_identity.user_id`.
     #[must_use]
     pub fn user_at(self, key: impl Into<String>) -> Self {

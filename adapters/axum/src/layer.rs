@@ -61,7 +61,7 @@ impl<S> Layer<S> for SessionLayer {
     }
 }
 
-/// The service that [`SessionLayer`] makes of another.
+/// The service that [`SessionLayer`] puts around another.
 #[derive(Clone, Debug)]
 pub struct SessionService<S> {
     inner: S,

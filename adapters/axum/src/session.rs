@@ -234,9 +234,9 @@ impl Session {
         }
     }
 
-    /// A future for a socket, which ends when the session ends anywhere, or when its user logs out or changes: then
-    /// close the socket. It follows a session that gets a new id, and a visitor who logs in. `None`: there is no
-    /// session.
+    /// For a socket: [`wait`](Ended::wait) on the returned value, then close the socket. The wait is over
+    /// when the session ends anywhere, or when its user logs out or changes. A new id or a visitor's login
+    /// does not end it. `None`: there is no session.
     ///
     /// # Errors
     /// Those of all operations.

@@ -62,8 +62,8 @@ impl SessionWatcher {
     }
 }
 
-/// Ends when a session ends or is no longer its user's: when it is deleted, evicted or expires, moves to another store,
-/// or its user logs out or changes. It follows a visitor who logs in.
+/// Waits for the end of a session. A session ends here when it is deleted or evicted, expires, moves to
+/// another store, or its user logs out or changes. A visitor's login does not end it.
 #[must_use = "it does nothing unless it is awaited"]
 pub struct Ended {
     key: u64,

@@ -71,7 +71,7 @@ struct Left {
 }
 
 impl CloakroomStore {
-    /// A store that keeps its sessions in one of cloakroom.
+    /// Makes a store for the framework that keeps its sessions in a store of cloakroom.
     #[must_use]
     pub fn new(store: Arc<dyn SessionStore>) -> Self {
         let (loaded, saved, left) = (Cache::new(COPIES), Cache::new(COPIES), Cache::new(LEFT));
