@@ -68,7 +68,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Invalid(invalid) => invalid.fmt(f),
-            Self::Value { key, .. } => write!(f, "attribute {key:?} cannot be read as the requested type, or not be written as JSON"),
+            Self::Value { key, .. } => {
+                write!(f, "attribute {key:?} cannot be read as the requested type, or not be written as JSON")
+            }
             Self::NotExecuted { source: Some(cause), .. } => write!(f, "not executed: {cause}"),
             Self::NotExecuted { reason, source: None } => write!(f, "not executed: {reason}"),
             Self::Ambiguous { source, .. } => write!(f, "it may have happened: {source}"),
