@@ -5,24 +5,25 @@ use std::{sync::Arc, time::Duration};
 
 use axum::routing::{get, post};
 use axum::{Router, extract::Path};
-use cloakroom::{IdScheme, RedisStore, Rules};
-use cloakroom_axum::{CurrentUser, Session, SessionCookie, SessionError, SessionLayer};
+use cloakroom::{IdScheme, RedisStore, Rules, SessionStore};
+use cloakroom_axum::{CurrentUser, Session, SessionError, SessionLayer};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The cookie has a token; Redis has only its hash. A session ends when nobody used it for 30 minutes.
+    // The cookie has a token; Redis has only its hash. A session ends 29 to 30 minutes after its last use.
     let rules = Rules::new().id_scheme(IdScheme::Token).idle_timeout(Duration::from_secs(30 * 60));
     let store = RedisStore::builder("redis://127.0.0.1/").namespace("shop").rules(rules).build().await?;
-    // `insecure_dev` is for http://localhost; without it the cookie is `__Host-session` and `Secure`.
-    let sessions = SessionLayer::new(Arc::new(store))?.cookie(SessionCookie::new().insecure_dev());
-    let app = Router::new()
+    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app(Arc::new(store))?).await?;
+    Ok(())
+}
+
+fn app(store: Arc<dyn SessionStore>) -> Result<Router, cloakroom::Error> {
+    Ok(Router::new()
         .route("/", get(async |CurrentUser(user): CurrentUser| format!("hello {user}\n"))) // 401 for others
         .route("/login/{user}", post(login))
         .route("/devices", get(devices))
         .route("/kick/{id}", post(kick))
-        .layer(sessions);
-    axum::serve(tokio::net::TcpListener::bind("127.0.0.1:3000").await?, app).await?;
-    Ok(())
+        .layer(SessionLayer::new(store)?)) // the cookie `__Host-session`: Secure, HttpOnly, SameSite=Lax
 }
 
 async fn login(session: Session, Path(user): Path<String>) -> Result<(), SessionError> {
@@ -30,9 +31,10 @@ async fn login(session: Session, Path(user): Path<String>) -> Result<(), Session
 }
 
 async fn devices(session: Session) -> Result<String, SessionError> {
-    Ok(session.devices().await?.iter().map(|device| format!("{}\n", device.id())).collect())
+    let devices = session.devices().await?; // `true` is the browser that asks
+    Ok(devices.iter().map(|device| format!("{} {}\n", device.id(), device.is_current())).collect())
 }
 
 async fn kick(session: Session, Path(id): Path<String>) -> Result<String, SessionError> {
-    Ok(format!("kicked: {}\n", session.kick(&id).await?))
+    Ok(format!("kicked: {}\n", session.kick(&id).await?)) // false for one's own, and for another user's
 }
