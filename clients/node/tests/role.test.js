@@ -5,10 +5,11 @@ import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import { SimpleError } from "@redis/client";
 import { AmbiguousError, Cloakroom, ForbiddenError, NotExecutedError } from "../src/index.js";
+import { bundle } from "../src/bundle.js";
 import { Role } from "../src/role.js";
 import { eventually } from "./support/cluster.js";
 import { startProxy } from "./support/proxy.js";
-import { startServer } from "./support/server.js";
+import { clockAt, startServer } from "./support/server.js";
 
 const own = await startServer();
 const tell = (...command) => own.admin.sendCommand(command);
@@ -57,6 +58,25 @@ test("a write that a demoted master refuses is taken to the next master", async 
   await eventually(async () => (await refusals()) > before);
   await promote();
   assert.equal((await patched).version, 2);
+});
+
+test("a reap that a demoted master refuses is taken to the next master", async () => {
+  const proxy = await startProxy(own.port);
+  const clock = clockAt(Date.now());
+  const store = await own.store({ clock, rules: { ttlMs: 1000 } }, proxy.url);
+  await store.create({ id: "a" });
+  clock.now += 1000;
+  // The expired sessions are read before that.
+  proxy.before = async (request) => {
+    if (!request.includes(bundle.operations.reap.sha1)) return;
+    proxy.before = async () => {};
+    await demote();
+  };
+  const before = await refusals();
+  const reaping = store.reap();
+  await eventually(async () => (await refusals()) > before);
+  await promote();
+  assert.deepEqual((await reaping).sessions.map(({ id }) => id), ["a"]);
 });
 
 /** A store at a demoted master. Its replies come in two parts: `endOfFirst` tells where the first one ends, if there is one. */
