@@ -32,6 +32,8 @@ class Wire {
   role = new Role();
   /** How often it was made. */
   made = 0;
+  /** How many calls are on their way over it. */
+  calls = 0;
 
   constructor(client) {
     this.client = client;
@@ -45,6 +47,8 @@ class Wire {
 export class Link {
   #limits;
   #wire;
+  /** The connections that carry no new calls: each is open until its last call has ended. */
+  #left = new Set();
   /** Why there is no connection. */
   #trouble;
   /** How long to wait for a master, since the last server was none. */
@@ -75,6 +79,8 @@ export class Link {
     client.on("error", (error) => {
       wire.silence.disconnected();
       if (wire === this.#wire) this.#trouble = error;
+      // It would connect again, for nobody.
+      if (this.#left.has(wire)) this.#end(wire);
     });
     client.on("ready", () => {
       wire.silence.ready();
@@ -93,12 +99,30 @@ export class Link {
 
   /** Makes another connection in the place of one that leads nowhere. */
   #renew(wire, trouble) {
-    if (this.#isClosed || wire !== this.#wire) return;
+    if (this.#replace(wire, trouble)) wire.client.destroy();
+  }
+
+  /** The same where the server is not the master, but answers: the other calls on their way get its answers, too. */
+  #renewOnceAnswered(wire, trouble) {
+    if (!this.#replace(wire, trouble)) return;
+    this.#left.add(wire);
+    if (wire.calls === 0 || !wire.client.isReady) this.#end(wire);
+  }
+
+  /** Takes another connection for all calls from now on, and tells whether it did. */
+  #replace(wire, trouble) {
+    if (this.#isClosed || wire !== this.#wire) return false;
     this.#use(wire.client.duplicate());
     this.#trouble = trouble;
     this.begin();
-    // What was not written goes over the new one.
+    // The new connection carries what was not written.
     this.#sending.forEach((aborts) => aborts.forEach((abort) => abort.abort()));
+    return true;
+  }
+
+  /** Ends a connection that carries no new calls. */
+  #end(wire) {
+    this.#left.delete(wire);
     wire.client.destroy();
   }
 
@@ -229,12 +253,22 @@ export class Link {
   }
 
   async #sendBy(commands, aborts, until) {
-    const sentAt = performance.now();
     if (this.#isClosed) throw new NotExecutedError("closed");
-    if (until <= sentAt) throw new NotExecutedError("deadline");
+    if (until <= performance.now()) throw new NotExecutedError("deadline");
     const wire = this.#wire;
     const { awaited } = wire.silence;
     if (awaited > 0 && awaited + commands.length > this.#limits.maxWaiting) throw new NotExecutedError("busy");
+    wire.calls += 1;
+    try {
+      return await this.#sendOver(wire, commands, aborts, until);
+    } finally {
+      wire.calls -= 1;
+      if (wire.calls === 0 && this.#left.has(wire)) this.#end(wire);
+    }
+  }
+
+  async #sendOver(wire, commands, aborts, until) {
+    const sentAt = performance.now();
     // In front of what it is asked for, in one pipeline.
     const asked = this.#askRole(wire);
     const options = commands.map((_, at) => ({ typeMapping: BYTES, timeout: 0, abortSignal: aborts[at]?.signal }));
@@ -255,7 +289,9 @@ export class Link {
     const answers = await this.#counting(wire, results.map(answerOf), sending);
     // What is sent next goes to whoever is the master by then.
     const refused = answers.find(isOfReplica);
-    if (refused && this.#limits.asksRole) this.#renew(wire, refused);
+    if (refused && this.#limits.asksRole) this.#renewOnceAnswered(wire, refused);
+    // The new connection may lead to another server, whose time is another.
+    if (wire !== this.#wire) return answers;
     commands.forEach(([command], at) => {
       if (command === "TIME" && Array.isArray(answers[at])) this.#clock.saw(answers[at]);
     });
@@ -282,7 +318,7 @@ export class Link {
     while (!role.countsFor(sentAt) && !role.trouble) {
       const left = until - performance.now();
       if (left <= 0) throw new Lost("deadline");
-      if (made !== wire.made) throw new Lost("connection", this.#trouble);
+      if (made !== wire.made || wire !== this.#wire) throw new Lost("connection", this.#trouble);
       // An answer may come before the client takes its connection for ready.
       const isReady = wire.client.isReady || once(wire.client, "ready").catch(() => {});
       await within(left, isReady === true ? (this.#askRole(wire) ?? setImmediate()) : isReady);
@@ -297,8 +333,9 @@ export class Link {
 
   /** Connects anew, to whoever is the master by now, and waits a while for that. */
   async #leave(wire, until) {
-    this.#renew(wire, wire.role.trouble);
-    this.#pause = Math.min(Math.max(2 * this.#pause, FIRST_PAUSE), LONGEST_PAUSE);
+    // However many calls heard of it, that is one server.
+    if (wire === this.#wire) this.#pause = Math.min(Math.max(2 * this.#pause, FIRST_PAUSE), LONGEST_PAUSE);
+    this.#renewOnceAnswered(wire, wire.role.trouble);
     await after(Math.max(0, Math.min(this.#pause, until - performance.now())));
   }
 
@@ -343,12 +380,13 @@ export class Link {
     this.#isClosed = true;
     // What a call has given up is waited for by nobody.
     if (this.#client.isReady) await Promise.allSettled(this.#calls);
-    this.#client.destroy();
+    this.destroy();
   }
 
-  /** Ends the connection, and with it whatever is on its way. */
+  /** Ends the connections, and with them whatever is on its way. */
   destroy() {
     this.#isClosed = true;
+    this.#left.forEach((wire) => this.#end(wire));
     this.#client.destroy();
   }
 }

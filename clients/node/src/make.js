@@ -1,6 +1,7 @@
 /** Many sessions made at once, each answered as if it came alone. */
 
 import { AmbiguousError } from "./errors.js";
+import { OperationId } from "./ids.js";
 import { checkList } from "./input.js";
 import { draftOf, madeOf, make } from "./one.js";
 import { errorOf } from "./reply.js";
@@ -11,9 +12,12 @@ const MOST = 100;
 /** How many bytes of entries one script stores at most, but for one session that has more by itself. */
 const MOST_BYTES = 1024 * 1024;
 
-/** Begins an operation for each session under an id of its own; the batches are of the call's. */
-export async function createMany(call, begin, given) {
+/** Begins an operation for each session under an id of its own; the batches are of the call's, which the caller may give. */
+export async function createMany(givenId, begin, given) {
   checkList("sessions", given);
+  const call = givenId ?? new OperationId();
+  // Of an id that the caller did not give, nothing was sent before. The batches in front may have taken long.
+  const asItIsSent = (id) => (givenId || id.isOfARepeat ? id : id.ofAFirstCall());
   const answers = [];
   const batches = new Map();
   const alone = [];
@@ -35,15 +39,15 @@ export async function createMany(call, begin, given) {
   }
   for (const batch of batches.values()) {
     while (batch.length > 0) {
-      const members = batch.splice(0, sizeOf(batch));
-      const operation = begin(call);
+      const members = batch.splice(0, sizeOf(batch)).map(({ id, ...member }) => ({ ...member, id: asItIsSent(id) }));
+      const operation = begin(asItIsSent(call));
       operation.enter(members[0].draft.id);
       alone.push(...(await makeBatch(operation, members, answers)));
     }
   }
   // In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
   for (const { place, id, draft } of alone) {
-    answers[place] = await make(begin(id), draft).catch(told);
+    answers[place] = await make(begin(asItIsSent(id)), draft).catch(told);
   }
   return answers;
 }

@@ -180,7 +180,7 @@ export class Operation {
     const transaction = [["MULTI"], ["TIME"], ...commands.map((command) => command.map(storedOf)), ["EXEC"]];
     const attempt = () => this.#engine.link.sendWhole(transaction, this.#until);
     const errorOfLost = ({ reason, cause }) => new NotExecutedError(reason, cause);
-    const executed = (await this.doubting(() => repeat(attempt, ATTEMPTS, errorOfLost))).at(-1);
+    const executed = (await this.doubting(() => repeat(attempt, errorOfLost))).at(-1);
     if (!Array.isArray(executed) || executed.some(codeOf)) return null;
     const [time, ...replies] = executed;
     return { now: this.now(time), replies };
@@ -197,7 +197,7 @@ export class Operation {
   async #exchange(commands) {
     const attempt = () => this.#engine.link.send(commands, this.#until);
     return this.doubting(async () => {
-      const replies = await repeat(attempt, ATTEMPTS, ({ reason, cause }) => new NotExecutedError(reason, cause));
+      const replies = await repeat(attempt, ({ reason, cause }) => new NotExecutedError(reason, cause));
       const failed = replies.find((reply) => codeOf(reply) && codeOf(reply) !== "WRONGTYPE");
       if (failed) throw new NotExecutedError("server", failed);
       return replies;
@@ -218,7 +218,7 @@ export class Operation {
       }
     };
     const errorOfLost = ({ reason, cause }) => (reads ? new NotExecutedError(reason, cause) : this.ambiguous(cause));
-    return repeat(attempt, effect === "reported_once" ? 1 : ATTEMPTS, errorOfLost, this.#until);
+    return repeat(attempt, errorOfLost, { isOnce: effect === "reported_once", until: this.#until });
   }
 
   /** A call that is sent a second time waits until nobody takes that for the first. */
@@ -272,22 +272,21 @@ export class Operation {
 /**
  * Attempts until there is an answer. Once a reply was lost, a later refusal to execute says nothing of the first. If a
  * server refuses because it is not the master, the next attempt takes another connection, until an instant. Each
- * counts as an attempt.
+ * counts as an attempt. If the call `isOnce`, a lost reply ends it.
  */
-async function repeat(attempt, attempts, errorOfLost, until) {
-  let lost, refused;
+async function repeat(attempt, errorOfLost, { isOnce = false, until = -Infinity } = {}) {
+  let lost;
   let pause = FIRST_PAUSE;
-  for (let made = 0; made < attempts && lost?.reason !== "deadline"; made++) {
+  for (let left = ATTEMPTS - 1; left >= 0 && !(lost && isOnce) && lost?.reason !== "deadline"; left--) {
     try {
       return await attempt();
     } catch (error) {
       if (error instanceof Lost) lost = error;
-      else if (isOfReplica(error.cause) && performance.now() + pause < until) {
-        refused = error;
+      else if (isOfReplica(error.cause) && left > 0 && performance.now() + pause < until) {
         await setTimeout(pause);
         pause = Math.min(2 * pause, LONGEST_PAUSE);
       } else throw lost && !(error instanceof AmbiguousError) ? errorOfLost(lost) : error;
     }
   }
-  throw lost ? errorOfLost(lost) : refused;
+  throw errorOfLost(lost);
 }

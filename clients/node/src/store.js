@@ -87,8 +87,7 @@ export class Cloakroom {
   }
 
   async createMany(sessions) {
-    const call = this.#operationId ?? new OperationId();
-    return createMany(call, (id) => new Operation(this.#engine, id, this.#identity), sessions);
+    return createMany(this.#operationId, (id) => new Operation(this.#engine, id, this.#identity), sessions);
   }
 
   async get(id) {

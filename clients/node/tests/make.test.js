@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { ExistsError, InvalidError, LimitError, OperationId, TakenError } from "../src/index.js";
+import { bundle } from "../src/bundle.js";
+import { startProxy } from "./support/proxy.js";
 import { clockAt, startServer } from "./support/server.js";
 
 const server = await startServer();
@@ -58,6 +61,30 @@ test("a user's limit holds among many, in order", async () => {
     [false, false, true],
   );
 });
+
+// They take as long as a tombstone is kept, at least.
+for (const [kind, session, scripts] of [
+  ["in later batches", {}, ["create_many", "create_many"]],
+  ["alone", { lifetimeMs: 60_000 }, ["create_many", "create", "create", "create"]],
+]) {
+  test(`sessions that are made ${kind} are made for certain, though the first batch took long`, async () => {
+    const proxy = await startProxy(server.port);
+    const tombstoneMs = 2000;
+    const store = await server.store({ rules: { tombstoneMs } }, proxy.url);
+    const sent = [];
+    proxy.before = async (request) => {
+      sent.push(...["create_many", "create"].filter((stem) => request.includes(bundle.operations[stem].sha1)));
+    };
+    proxy.reply = async (data, pass) => {
+      if (sent.length === 1) await setTimeout(tombstoneMs + 100);
+      pass(data);
+    };
+    const given = [...Array.from({ length: 100 }, () => ({})), ...Array.from({ length: 3 }, () => session)];
+    const answers = await store.createMany(given);
+    assert.deepEqual(answers.filter((answer) => !answer.session), []);
+    assert.deepEqual(sent, scripts);
+  });
+}
 
 test("the same call again answers the same, and makes nothing more", async () => {
   const store = (await server.store()).withOperationId(new OperationId());

@@ -2,18 +2,22 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { SimpleError } from "@redis/client";
-import { Cloakroom, ForbiddenError, NotExecutedError } from "../src/index.js";
+import { AmbiguousError, Cloakroom, ForbiddenError, NotExecutedError } from "../src/index.js";
+import { bundle } from "../src/bundle.js";
 import { Role } from "../src/role.js";
 import { eventually } from "./support/cluster.js";
 import { startProxy } from "./support/proxy.js";
-import { startServer } from "./support/server.js";
+import { clockAt, startServer } from "./support/server.js";
 
 const own = await startServer();
 const tell = (...command) => own.admin.sendCommand(command);
 /** It follows nobody who is there, and keeps what it has. */
 const demote = () => tell("REPLICAOF", "127.0.0.1", "1");
 const promote = () => tell("REPLICAOF", "NO", "ONE");
+/** How often the server refused a write because it is not the master. */
+const refusals = async () => Number(/errorstat_READONLY:count=(\d+)/.exec(await tell("INFO", "errorstats"))?.[1] ?? 0);
 
 test("a store does not start at a replica, and waits for it to be the master", async () => {
   await demote();
@@ -50,11 +54,103 @@ test("a write that a demoted master refuses is taken to the next master", async 
   await demote();
   const patched = store.patch(session, { set: { a: 1 } });
   // It answers at once that it takes no writes.
-  const refused = async () => Number(/errorstat_READONLY:count=(\d+)/.exec(await tell("INFO", "errorstats"))?.[1] ?? 0);
-  const before = await refused();
-  await eventually(async () => (await refused()) > before);
+  const before = await refusals();
+  await eventually(async () => (await refusals()) > before);
   await promote();
   assert.equal((await patched).version, 2);
+});
+
+test("a reap that a demoted master refuses is taken to the next master", async () => {
+  const proxy = await startProxy(own.port);
+  const clock = clockAt(Date.now());
+  const store = await own.store({ clock, rules: { ttlMs: 1000 } }, proxy.url);
+  await store.create({ id: "a" });
+  clock.now += 1000;
+  // The expired sessions are read before that.
+  proxy.before = async (request) => {
+    if (!request.includes(bundle.operations.reap.sha1)) return;
+    proxy.before = async () => {};
+    await demote();
+  };
+  const before = await refusals();
+  const reaping = store.reap();
+  await eventually(async () => (await refusals()) > before);
+  await promote();
+  assert.deepEqual((await reaping).sessions.map(({ id }) => id), ["a"]);
+});
+
+/** A store at a demoted master. Its replies come in two parts: `endOfFirst` tells where the first one ends, if there is one. */
+async function atADemotedMaster(endOfFirst, deadlineMs) {
+  const proxy = await startProxy(own.port);
+  const store = await own.store({ deadlineMs }, proxy.url);
+  const { session } = await store.create();
+  await demote();
+  proxy.reply = async (data, pass) => {
+    const end = endOfFirst(data);
+    if (end > 0) {
+      pass(data.subarray(0, end));
+      await setTimeout(20);
+    }
+    pass(data.subarray(Math.max(end, 0)));
+  };
+  const patchAll = () =>
+    Array.from({ length: 60 }, (_, at) => store.patch(session, { set: { [at]: at } }).catch((error) => error));
+  return { proxy, store, session, patchAll };
+}
+
+const kindsOf = (answers) => Array.from(new Set(answers.map(({ constructor }) => constructor)));
+
+/** Where the first refusal in a reply ends. */
+const endOfRefusal = (data) => {
+  const at = data.indexOf("-READONLY");
+  return at < 0 ? at : data.indexOf("\r\n", at) + 2;
+};
+
+test("the first refusal of a demoted master costs no other call its own", async () => {
+  const { patchAll } = await atADemotedMaster(endOfRefusal, 3000);
+  const answers = await Promise.all(patchAll());
+  await promote();
+  assert.deepEqual(kindsOf(answers), [NotExecutedError]);
+});
+
+// It takes the second for which a server is taken for the master.
+test("the first answer that says that the server is a replica costs no other call its refusal", async () => {
+  const { store, session, patchAll } = await atADemotedMaster((data) => data.indexOf("-READONLY"), 3000);
+  await setTimeout(1000);
+  const reading = store.get(session.id).catch((error) => error);
+  const answers = await Promise.all([reading, ...patchAll()]);
+  await promote();
+  assert.deepEqual(kindsOf(answers), [NotExecutedError]);
+});
+
+test("calls that a demoted master refuses go on once it is the master again", async () => {
+  const { proxy, store, session, patchAll } = await atADemotedMaster(endOfRefusal, 20_000);
+  const before = await refusals();
+  const patches = patchAll();
+  await eventually(async () => (await refusals()) >= before + 60);
+  await promote();
+  assert.equal(new Set((await Promise.all(patches)).map(({ version }) => version)).size, 60);
+  assert.equal((await store.get(session.id)).version, 61);
+  await eventually(() => proxy.open === 1);
+});
+
+test("a connection to a demoted master ends with its last call, though nobody answers that", async () => {
+  const { proxy, store, session, patchAll } = await atADemotedMaster(endOfRefusal, 3000);
+  const { reply } = proxy;
+  let held = 0;
+  proxy.reply = async (data, pass) => {
+    if (held > 0 || endOfRefusal(data) < 0) return reply(data, pass);
+    held += 1;
+    pass(data.subarray(0, endOfRefusal(data)));
+    return new Promise(() => {});
+  };
+  const answers = Promise.all(patchAll());
+  await eventually(() => held > 0);
+  await promote();
+  const kinds = kindsOf((await answers).filter((answer) => answer instanceof Error));
+  assert.deepEqual(kinds, [AmbiguousError]);
+  await eventually(() => proxy.open === 1);
+  assert.ok(await store.get(session.id));
 });
 
 test("the role is asked for as the user may, and who may not at all does not start", async () => {

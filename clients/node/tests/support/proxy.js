@@ -14,8 +14,11 @@ export async function startProxy(port) {
     meanwhile: async () => {},
     /** What happens before a request is passed on. */
     before: async () => {},
-    /** How many connections were made. */
+    /** How replies are passed on, in order. */
+    reply: async (data, pass) => pass(data),
+    /** How many connections were made, and how many of them are open. */
     connections: 0,
+    open: 0,
     /** How many requests nobody answers, for they came over a connection that leads nowhere. */
     swallowed: 0,
   };
@@ -23,6 +26,8 @@ export async function startProxy(port) {
     const upstream = connect({ port, host: "127.0.0.1", noDelay: true });
     let request = "";
     proxy.connections += 1;
+    proxy.open += 1;
+    client.on("close", () => (proxy.open -= 1));
     client.on("data", async (data) => {
       if (dead.has(client)) return void (proxy.swallowed += 1);
       request = data.toString("latin1");
@@ -37,7 +42,11 @@ export async function startProxy(port) {
         proxy.cut += 1;
         await proxy.meanwhile();
         client.destroy();
-      } else client.write(data);
+        return;
+      }
+      upstream.pause();
+      await proxy.reply(data, (part) => client.write(part));
+      upstream.resume();
     });
     for (const [one, other] of [
       [client, upstream],
