@@ -184,10 +184,11 @@ def recover(
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
     if engine.is_one:
         return (yield from _recover_in(engine, values, batch, after))
-    # A batch is of one partition, and the cursor leads through all.
+    # A batch is of one partition, and the cursor leads through all. Each has a deadline of its own: if all had one, the
+    # call might never reach the last of many, because a repeat begins at the first again.
     partitions = engine.partitions
     from_partition, leased = partitions.of(after.id) if after else 0, None
-    for each in engine.everywhere()[from_partition:]:
+    for each in map(engine.at, range(from_partition, partitions.count)):
         try:
             claimed = yield from _recover_in(each, values, batch, after)
         except errors.Leased as error:

@@ -11,7 +11,7 @@ import redis
 from support import Connector, Proxy, Server
 
 import cloakroom_sessions as cloakroom
-from cloakroom_sessions import NotExecuted, Rules, bundle, changing, clearing, making, reading
+from cloakroom_sessions import NodeIdentity, NotExecuted, Rules, bundle, changing, clearing, making, nodes, reading
 from cloakroom_sessions.call import Engine, Parcel, Steps, Timed
 from cloakroom_sessions.partitions import Partitions
 from cloakroom_sessions.server_clock import ServerClock
@@ -21,25 +21,42 @@ def engine(namespace: str = "x", partitions: int = 1, deadline_s: float = 2.0) -
     return Engine(bundle.load(), Partitions(namespace, partitions), Rules(), deadline_s)
 
 
-def instants(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> list[float]:
-    """Until when each parcel of a call may be sent."""
-    instants, outcomes = [], None
+def result(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> Any:
+    """What a call returns whose parcels get such answers."""
+    outcomes = None
     try:
         while True:
-            parcels = steps.send(outcomes)  # type: ignore[arg-type]
-            instants += [parcel.until for parcel in parcels]
-            outcomes = [answer(parcel) for parcel in parcels]
-    except StopIteration:
-        return instants
+            outcomes = [answer(parcel) for parcel in steps.send(outcomes)]  # type: ignore[arg-type]
+    except StopIteration as end:
+        return end.value
+
+
+def noting(instants: list[float], answer: Callable[[Parcel], Any]) -> Callable[[Parcel], Any]:
+    """The same answers, which note until when each parcel may be sent."""
+
+    def noted(parcel: Parcel) -> Any:
+        instants.append(parcel.until)
+        return answer(parcel)
+
+    return noted
+
+
+def instants(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> list[float]:
+    """Until when each parcel of a call may be sent."""
+    instants: list[float] = []
+    result(steps, noting(instants, answer))
+    return instants
 
 
 def at(server: Server) -> Callable[[Parcel], Any]:
     """What a server answers to a parcel."""
+    clock = ServerClock()
+    clock.saw(server.client.time())
 
     def answer(parcel: Parcel) -> Any:
         pipeline = server.client.pipeline(transaction=False)
         for command in parcel.commands:
-            pipeline.execute_command(*(command.make(ServerClock()) if isinstance(command, Timed) else command))
+            pipeline.execute_command(*(command.make(clock) if isinstance(command, Timed) else command))
         return pipeline.execute(raise_on_error=False)
 
     return answer
@@ -89,6 +106,14 @@ def test_each_batch_of_new_sessions_has_a_deadline_of_its_own(connect: Connector
     connect()
     steps = making.create_many(engine(connect.namespace, deadline_s=60), [{"user": "ann"}] * 250)
     assert len(set(instants(steps, at(server)))) == 3
+
+
+def test_each_partition_of_a_recovery_has_a_deadline_of_its_own(connect: Connector, server: Server) -> None:
+    """However many partitions there are, it comes to an end, though it asks one after the other."""
+    connect(partitions=16)
+    own = engine(connect.namespace, partitions=16, deadline_s=60)
+    result(nodes.heartbeat(own, NodeIdentity("live"), "register"), at(server))
+    assert len(set(instants(nodes.recover(own, "dead", "live"), at(server)))) == 16
 
 
 def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
