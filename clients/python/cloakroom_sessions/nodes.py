@@ -54,8 +54,9 @@ def heartbeat(
     refused = [error for error in outcomes if isinstance(error, CloakroomError)]
     taken = [error for error in refused if isinstance(error, errors.Leased)]
     if taken:
-        # Another process goes by this name. What was taken beside it just now is given back.
-        gained = [each for each in parts if each.tag in identity.held - held]
+        # Another process goes by this name. What was taken beside it just now is given back. This has deadlines of its
+        # own, because the answers may have taken until that of the call.
+        gained = [engine.at(each.partition) for each in parts if each.tag in identity.held - held]
         yield from together(_beat(each, identity, {**values, "want": "release"}) for each in gained)
         for each in gained:
             identity.lose(each, identity.lease_in(each))

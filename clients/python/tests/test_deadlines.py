@@ -116,6 +116,20 @@ def test_each_partition_of_a_recovery_has_a_deadline_of_its_own(connect: Connect
     assert len(set(instants(nodes.recover(own, "dead", "live"), at(server)))) == 16
 
 
+def test_a_lease_that_was_taken_in_vain_has_time_to_be_given_back(connect: Connector, server: Server) -> None:
+    """However long it took to find out that another process holds the lease elsewhere."""
+    connect(partitions=16)
+    own, identity, told = engine(connect.namespace, 16, deadline_s=60), NodeIdentity("n"), list[float]()
+    result(nodes.heartbeat(own, NodeIdentity("n"), "register"), at(server))
+    for tag in own.partitions.tags[1:]:
+        server.client.delete(f"{tag}:node:n:lease")
+    with pytest.raises(cloakroom.Leased):
+        result(nodes.heartbeat(own, identity, "register"), noting(told, at(server)))
+    beats, releases = told[:16], told[16:]
+    assert len(set(beats)) == 1 and len(releases) == 15 and min(releases) > beats[0]
+    assert identity.held == set()
+
+
 def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
     store, back = through(), list[Proxy]()
     session = store.create(user="ann").session
