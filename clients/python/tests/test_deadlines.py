@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
-from support import Connector, Proxy, Server
+from support import Connector, Proxy, Server, fresh_namespace
 
 import cloakroom_sessions as cloakroom
 from cloakroom_sessions import NodeIdentity, NotExecuted, Rules, bundle, changing, clearing, making, nodes, reading
@@ -128,6 +129,26 @@ def test_a_lease_that_was_taken_in_vain_has_time_to_be_given_back(connect: Conne
     beats, releases = told[:16], told[16:]
     assert len(set(beats)) == 1 and len(releases) == 15 and min(releases) > beats[0]
     assert identity.held == set()
+
+
+@pytest.mark.parametrize(("per_user", "count"), [(None, 250), (10, 3)])
+def test_sessions_whose_turn_comes_late_are_not_taken_for_those_of_a_repeat(
+    server: Server, per_user: int | None, count: int
+) -> None:
+    """The tombstone of a session that an earlier call made would be gone by then, but there was no earlier call."""
+    rules = Rules(tombstone=1.0, sessions_per_user=per_user)
+    own = replace(engine(fresh_namespace(), deadline_s=60), rules=rules)
+    waits, told = iter((1.2,)), at(server)
+    # Loads the script.
+    result(making.create_many(own, [{"user": "bob"}]), told)
+
+    def answer(parcel: Parcel) -> Any:
+        replies = told(parcel)
+        threading.Event().wait(next(waits, 0.0))
+        return replies
+
+    answers = result(making.create_many(own, [{"user": "ann"}] * count), answer)
+    assert {type(each) for each in answers} == {cloakroom.Created}
 
 
 def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
