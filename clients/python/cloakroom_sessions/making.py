@@ -129,7 +129,7 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
     for at, batch in batches.items():
         while batch:
             size = _batch_size(batch)
-            operation = _begin(engine.at(at), id)
+            operation = _begin(engine.at(at), _fresh(engine, id))
             made, left = yield from _make_batch(operation, batch[:size])
             del batch[:size]
             answers |= made
@@ -137,7 +137,7 @@ def create_many(engine: Engine, sessions: Iterable[NewSession]) -> Steps[list[Cr
     # In order: which of a user's sessions a limit refuses or evicts is no matter of luck.
     for place, draft, own in alone:
         try:
-            answers[place] = yield from _make(draft, _begin(draft.operation.engine, own))
+            answers[place] = yield from _make(draft, _begin(draft.operation.engine, _fresh(engine, own)))
         except CloakroomError as error:
             answers[place] = error
     return [answers[place] for place in sorted(answers)]
@@ -151,6 +151,12 @@ def _fields_of(new: NewSession) -> NewSession:
 
 def _begin(engine: Engine, id: OperationId) -> Operation:
     return Operation(replace(engine, operation_id=id))
+
+
+def _fresh(engine: Engine, id: OperationId) -> OperationId:
+    """The operation id of a part of a call that begins now, though the call may have begun long ago. An id under which
+    the caller or this call may have sent the part before stays as it is."""
+    return id if engine.operation_id or id.is_of_a_repeat else id.of_a_first_call()
 
 
 def _batch_size(batch: list[tuple[int, _Draft]]) -> int:

@@ -54,8 +54,9 @@ def heartbeat(
     refused = [error for error in outcomes if isinstance(error, CloakroomError)]
     taken = [error for error in refused if isinstance(error, errors.Leased)]
     if taken:
-        # Another process goes by this name. What was taken beside it just now is given back.
-        gained = [each for each in parts if each.tag in identity.held - held]
+        # Another process goes by this name. What was taken beside it just now is given back. This has deadlines of its
+        # own, because the answers may have taken until that of the call.
+        gained = [engine.at(each.partition) for each in parts if each.tag in identity.held - held]
         yield from together(_beat(each, identity, {**values, "want": "release"}) for each in gained)
         for each in gained:
             identity.lose(each, identity.lease_in(each))
@@ -184,10 +185,11 @@ def recover(
     values = {"node": node, "new_node": to, "when": when, "reconnect_ms": reconnect_ms}
     if engine.is_one:
         return (yield from _recover_in(engine, values, batch, after))
-    # A batch is of one partition, and the cursor leads through all.
+    # A batch is of one partition, and the cursor leads through all. Each has a deadline of its own: if all had one, the
+    # call might never reach the last of many, because a repeat begins at the first again.
     partitions = engine.partitions
     from_partition, leased = partitions.of(after.id) if after else 0, None
-    for each in engine.everywhere()[from_partition:]:
+    for each in map(engine.at, range(from_partition, partitions.count)):
         try:
             claimed = yield from _recover_in(each, values, batch, after)
         except errors.Leased as error:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import redis
-from support import Connector, Proxy, Server
+from support import Connector, Proxy, Server, fresh_namespace
 
 import cloakroom_sessions as cloakroom
-from cloakroom_sessions import NotExecuted, Rules, bundle, changing, clearing, making, reading
+from cloakroom_sessions import NodeIdentity, NotExecuted, Rules, bundle, changing, clearing, making, nodes, reading
 from cloakroom_sessions.call import Engine, Parcel, Steps, Timed
 from cloakroom_sessions.partitions import Partitions
 from cloakroom_sessions.server_clock import ServerClock
@@ -21,25 +22,42 @@ def engine(namespace: str = "x", partitions: int = 1, deadline_s: float = 2.0) -
     return Engine(bundle.load(), Partitions(namespace, partitions), Rules(), deadline_s)
 
 
-def instants(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> list[float]:
-    """Until when each parcel of a call may be sent."""
-    instants, outcomes = [], None
+def result(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> Any:
+    """What a call returns whose parcels get such answers."""
+    outcomes = None
     try:
         while True:
-            parcels = steps.send(outcomes)  # type: ignore[arg-type]
-            instants += [parcel.until for parcel in parcels]
-            outcomes = [answer(parcel) for parcel in parcels]
-    except StopIteration:
-        return instants
+            outcomes = [answer(parcel) for parcel in steps.send(outcomes)]  # type: ignore[arg-type]
+    except StopIteration as end:
+        return end.value
+
+
+def noting(instants: list[float], answer: Callable[[Parcel], Any]) -> Callable[[Parcel], Any]:
+    """The same answers, which note until when each parcel may be sent."""
+
+    def noted(parcel: Parcel) -> Any:
+        instants.append(parcel.until)
+        return answer(parcel)
+
+    return noted
+
+
+def instants(steps: Steps[Any], answer: Callable[[Parcel], Any]) -> list[float]:
+    """Until when each parcel of a call may be sent."""
+    instants: list[float] = []
+    result(steps, noting(instants, answer))
+    return instants
 
 
 def at(server: Server) -> Callable[[Parcel], Any]:
     """What a server answers to a parcel."""
+    clock = ServerClock()
+    clock.saw(server.client.time())
 
     def answer(parcel: Parcel) -> Any:
         pipeline = server.client.pipeline(transaction=False)
         for command in parcel.commands:
-            pipeline.execute_command(*(command.make(ServerClock()) if isinstance(command, Timed) else command))
+            pipeline.execute_command(*(command.make(clock) if isinstance(command, Timed) else command))
         return pipeline.execute(raise_on_error=False)
 
     return answer
@@ -89,6 +107,48 @@ def test_each_batch_of_new_sessions_has_a_deadline_of_its_own(connect: Connector
     connect()
     steps = making.create_many(engine(connect.namespace, deadline_s=60), [{"user": "ann"}] * 250)
     assert len(set(instants(steps, at(server)))) == 3
+
+
+def test_each_partition_of_a_recovery_has_a_deadline_of_its_own(connect: Connector, server: Server) -> None:
+    """However many partitions there are, it comes to an end, though it asks one after the other."""
+    connect(partitions=16)
+    own = engine(connect.namespace, partitions=16, deadline_s=60)
+    result(nodes.heartbeat(own, NodeIdentity("live"), "register"), at(server))
+    assert len(set(instants(nodes.recover(own, "dead", "live"), at(server)))) == 16
+
+
+def test_a_lease_that_was_taken_in_vain_has_time_to_be_given_back(connect: Connector, server: Server) -> None:
+    """However long it took to find out that another process holds the lease elsewhere."""
+    connect(partitions=16)
+    own, identity, told = engine(connect.namespace, 16, deadline_s=60), NodeIdentity("n"), list[float]()
+    result(nodes.heartbeat(own, NodeIdentity("n"), "register"), at(server))
+    for tag in own.partitions.tags[1:]:
+        server.client.delete(f"{tag}:node:n:lease")
+    with pytest.raises(cloakroom.Leased):
+        result(nodes.heartbeat(own, identity, "register"), noting(told, at(server)))
+    beats, releases = told[:16], told[16:]
+    assert len(set(beats)) == 1 and len(releases) == 15 and min(releases) > beats[0]
+    assert identity.held == set()
+
+
+@pytest.mark.parametrize(("per_user", "count"), [(None, 250), (10, 3)])
+def test_sessions_whose_turn_comes_late_are_not_taken_for_those_of_a_repeat(
+    server: Server, per_user: int | None, count: int
+) -> None:
+    """The tombstone of a session that an earlier call made would be gone by then, but there was no earlier call."""
+    rules = Rules(tombstone=1.0, sessions_per_user=per_user)
+    own = replace(engine(fresh_namespace(), deadline_s=60), rules=rules)
+    waits, told = iter((1.2,)), at(server)
+    # Loads the script.
+    result(making.create_many(own, [{"user": "bob"}]), told)
+
+    def answer(parcel: Parcel) -> Any:
+        replies = told(parcel)
+        threading.Event().wait(next(waits, 0.0))
+        return replies
+
+    answers = result(making.create_many(own, [{"user": "ann"}] * count), answer)
+    assert {type(each) for each in answers} == {cloakroom.Created}
 
 
 def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
