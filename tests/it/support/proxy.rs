@@ -8,8 +8,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What a store sends by itself, and no call sends.
-const OF_THE_STORE: [&[u8]; 5] = [b"HELLO", b"CLIENT", b"SCRIPT", b"ROLE", b"PING"];
+/// What a store sends by itself when it makes a connection, and no call sends.
+const OF_THE_STORE: [&[u8]; 3] = [b"HELLO", b"CLIENT", b"SCRIPT"];
+/// What it asks on a connection that has calls: one read may have both.
+const BESIDE_CALLS: [&[u8]; 3] =
+    [b"*1\r\n$4\r\nPING\r\n", b"*1\r\n$4\r\nROLE\r\n", b"*1\r\n$4\r\nTIME\r\n*1\r\n$4\r\nROLE\r\n"];
 
 /// A TCP proxy before a server.
 #[derive(Debug)]
@@ -124,6 +127,13 @@ impl Drop for Proxy {
     }
 }
 
+fn is_call(mut bytes: &[u8]) -> bool {
+    while let Some(rest) = BESIDE_CALLS.iter().find_map(|asked| bytes.strip_prefix(*asked)) {
+        bytes = rest;
+    }
+    !bytes.is_empty() && !OF_THE_STORE.iter().any(|command| contains(bytes, command))
+}
+
 fn contains(bytes: &[u8], text: &[u8]) -> bool {
     bytes.windows(text.len()).any(|window| window == text)
 }
@@ -159,7 +169,7 @@ async fn pipe(client: TcpStream, server: TcpStream, nth: u64, switch: Arc<Switch
             if !is_forgotten && to_server.write_all(&buffer[..length]).await.is_err() {
                 return;
             }
-            if !OF_THE_STORE.iter().any(|command| contains(&buffer[..length], command)) {
+            if is_call(&buffer[..length]) {
                 called.store(true, Ordering::SeqCst);
             }
         }
