@@ -205,8 +205,9 @@ class AsyncStore:
 
     @staticmethod
     async def _reply(connection: Any) -> Any:
+        # An answer such as LOADING or NOAUTH ends no connection: other answers follow it.
         try:
-            return await connection.read_response(disable_decoding=True)
+            return await connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except link.ANSWERS as error:
             return error
 

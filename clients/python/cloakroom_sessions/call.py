@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import AuthenticationError, NoScriptError
 
 from . import errors
 from .arguments import check_bytes, check_id, check_required
@@ -84,6 +84,11 @@ class Crowded(Unreachable):
     """All connections to the server were in use for as long as the call could wait, or too many calls wait for one."""
 
 
+def is_for_good(failure: Exception) -> bool:
+    """Whether another attempt has no better chance: the server refused the user or the password."""
+    return isinstance(failure.__cause__, AuthenticationError)
+
+
 #: What became of a parcel.
 Outcome = Replies | Lost | Unsent | Unreachable
 Steps = Generator[list[Parcel], list[Outcome], T]
@@ -125,7 +130,7 @@ class Engine:
     bundle: Bundle
     partitions: Partitions
     rules: Rules
-    #: How long one call takes at most, in seconds.
+    #: How long after its beginning a call is retried at most, in seconds.
     deadline_s: float = 2.0
     #: Stands in for the server's clock, for tests of an application.
     clock: Callable[[], int] | None = None
@@ -264,6 +269,8 @@ class Call:
                 raise self._failed(script.effect, lost, errors.Busy()) from error
             except (Unsent, Unreachable) as error:
                 unsent, self._was_sent = error, False
+                if is_for_good(error):
+                    break
                 self._pause()
                 continue
             if isinstance(reply, NoScriptError):
@@ -384,6 +391,8 @@ class Call:
                     trouble = error
                 except (Unsent, Unreachable) as error:
                     trouble, self._was_sent = error, False
+                    if is_for_good(error):
+                        break
                     self._pause()
             raise errors.NotExecuted(_NOT_EXECUTED) from trouble
 

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from redis.exceptions import AskError, BusyLoadingError, ClusterDownError, MovedError, TryAgainError
 
 from .bundle import Command
-from .call import Commands, Lost, Outcome, Parcel, Replies, Timed, Unreachable, Unsent
+from .call import Commands, Crowded, Lost, Outcome, Parcel, Replies, Timed, Unreachable, Unsent, is_for_good
 from .epochs import Epochs
 from .errors import Invalid
 from .partitions import SLOTS, slot_of
@@ -103,7 +103,8 @@ class Cluster:
     def deliver(self, parcels: list[Parcel]) -> Deliveries:
         """What became of parcels. What a node did not execute is sent where it says, or again, until the first of their
         deadlines."""
-        until, pause_s, not_before = min(parcel.until for parcel in parcels), _PAUSES_S[0], 0.0
+        until, pause_s = min(parcel.until for parcel in parcels), _PAUSES_S[0]
+        not_before = max(parcel.not_before for parcel in parcels)
         outcomes: dict[int, Outcome] = {}
         ways = {at: _Way(each.tag, each.commands, [*range(len(each.commands))]) for at, each in enumerate(parcels)}
         while ways:
@@ -122,11 +123,14 @@ class Cluster:
             for errand, outcome in zip(errands, (yield errands), strict=True):
                 places = groups[errand.address]
                 if not isinstance(outcome, list):
-                    self._read_at = float("-inf")  # it may be gone, and another have its slots
+                    if not isinstance(outcome, Crowded):
+                        self._read_at = float("-inf")  # it may be gone, and another have its slots
                     for at in places:
-                        ways[at].trouble = None if isinstance(outcome, Lost) else outcome
+                        before, ways[at].trouble = ways[at].trouble, None if isinstance(outcome, Lost) else outcome
                         ways[at].whole()
-                        if isinstance(outcome, Lost):
+                        # Another server, with another password, may have taken the address over: a new map tells.
+                        is_refused_again = before and is_for_good(before) and is_for_good(outcome)
+                        if isinstance(outcome, (Lost, Crowded)) or is_refused_again:
                             outcomes[at] = outcome
                     waits = True
                     continue

@@ -50,7 +50,7 @@ class Contended(NotExecuted):
     """The sessions or indexes of the operation kept changing during it."""
 
 
-# : The usual reason why a call is ambiguous.
+#: The usual reason why a call is ambiguous.
 NO_REPLY = "sent, but no reply"
 
 

@@ -31,9 +31,9 @@ class Created:
     session: Session
     #: Deleted to stay within the limit. Close their connections.
     evicted: list[Removed]
-    # : Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
     reaped: list[Session]
-    # : The token that the client must hold, returned only here. `None`: it holds the id itself.
+    #: The token that the client must hold, returned only here. `None`: it holds the id itself.
     token: Token | None = None
 
 
@@ -105,7 +105,7 @@ class Bound:
     previous_node: str
     #: The session that lost the connection; empty: none did.
     taken_from: str = field(repr=False)
-    # : Expired sessions that were in the way, reaped by this call: no reaper will report them.
+    #: Expired sessions that were in the way, reaped by this call: no reaper will report them.
     reaped: list[Session]
     #: Whether anything was written.
     changed: bool

@@ -275,7 +275,8 @@ class _Exchange:
 
     @staticmethod
     def _reply(connection: Any) -> Any:
+        # An answer such as LOADING or NOAUTH ends no connection: other answers follow it.
         try:
-            return connection.read_response(disable_decoding=True)
+            return connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except link.ANSWERS as error:
             return error

@@ -105,6 +105,8 @@ class Proxy:
         self._pumps: list[threading.Thread] = []
         self.port = int(self._listener.getsockname()[1])
         self.url = f"redis://127.0.0.1:{self.port}"
+        #: How many connections it has passed on.
+        self.accepted = 0
         #: How many replies to lose, and how many to pass on before.
         self.to_lose = self.to_pass = 0
         #: What happens between a request and the loss of its reply.
@@ -125,6 +127,7 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
+            self.accepted += 1
             self._open += [client, server]
             for pump in ((client, server, False), (server, client, True)):
                 self._pumps.append(threading.Thread(target=self._pump, args=pump))

@@ -304,6 +304,34 @@ def test_a_store_waits_for_a_master_when_it_starts(connect: Connector, own_serve
     replica.stop()
 
 
+@pytest.mark.parametrize("user", ["", ":wrong@"])
+def test_a_password_that_the_server_refuses_is_tried_once(
+    through: Connector, proxy: Proxy, own_server: Server, user: str
+) -> None:
+    url = proxy.url.replace("redis://", f"redis://{user}")
+    own_server.client.config_set("requirepass", "right")
+    with pytest.raises(NotExecuted) as refused:
+        through(url, deadline=1)
+    assert isinstance(refused.value.__cause__ and refused.value.__cause__.__cause__, redis.AuthenticationError)
+    assert proxy.accepted == 1
+
+
+def test_a_call_tries_a_password_once_that_the_server_refuses_by_now(
+    through: Connector, proxy: Proxy, own_server: Server
+) -> None:
+    own_server.client.config_set("requirepass", "right")
+    store = hurried(through(proxy.url.replace("redis://", "redis://:right@")), 1)
+    session = store.create(user="ann").session
+    own_server.client.config_set("requirepass", "new")
+    calls: list[Callable[[], Any]] = [lambda: store.get(session.id), lambda: store.patch(session, set={"a": 1})]
+    for call in calls:
+        proxy.cut()
+        before = proxy.accepted
+        with pytest.raises((NotExecuted, cloakroom.Ambiguous)):
+            call()
+        assert proxy.accepted == before + 1
+
+
 def test_where_a_role_may_not_be_asked_it_is_looked_up_otherwise(connect: Connector, own_server: Server) -> None:
     own_server.client.execute_command("ACL", "SETUSER", "app", "on", ">password", "~*", "+@all", "-role")
     url = own_server.url.replace("redis://", "redis://app:password@")

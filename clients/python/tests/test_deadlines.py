@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,20 @@ import redis
 from support import Connector, Proxy, Server, fresh_namespace
 
 import cloakroom_sessions as cloakroom
-from cloakroom_sessions import NodeIdentity, NotExecuted, Rules, bundle, changing, clearing, making, nodes, reading
-from cloakroom_sessions.call import Engine, Parcel, Steps, Timed
+from cloakroom_sessions import (
+    NodeIdentity,
+    NotExecuted,
+    Rules,
+    bundle,
+    changing,
+    clearing,
+    link,
+    making,
+    nodes,
+    reading,
+)
+from cloakroom_sessions.call import Crowded, Engine, Outcome, Parcel, Steps, Timed, Unreachable
+from cloakroom_sessions.cluster import Address, Cluster, Errand
 from cloakroom_sessions.partitions import Partitions
 from cloakroom_sessions.server_clock import ServerClock
 
@@ -149,6 +162,39 @@ def test_sessions_whose_turn_comes_late_are_not_taken_for_those_of_a_repeat(
 
     answers = result(making.create_many(own, [{"user": "ann"}] * count), answer)
     assert {type(each) for each in answers} == {cloakroom.Created}
+
+
+def in_a_cluster(outcome: Outcome, not_before: float = 0.0) -> tuple[list[Errand], list[Outcome]]:
+    """The errands of a call in a cluster whose nodes all answer so, and what became of it."""
+    call = Parcel("{t:0}", [["GET", "k"], ["GET", "l"]], time.monotonic() + 1, not_before)
+    deliveries, sent = Cluster([Address("one", 1)]).deliver([call]), list[Errand]()
+    try:
+        (errand,) = next(deliveries)
+        while True:
+            sent.append(errand)
+            (errand,) = deliveries.send([outcome])
+    except StopIteration as end:
+        return sent, end.value
+
+
+def test_a_call_that_is_to_wait_waits_in_a_cluster_too() -> None:
+    later = time.monotonic() + 0.5
+    sent, _ = in_a_cluster([redis.ResponseError("ERR unknown")] * 2, not_before=later)
+    assert [errand.not_before for errand in sent] == [later, later]
+
+
+def test_a_call_that_gets_no_connection_in_a_cluster_ends_at_once() -> None:
+    crowded = Crowded()
+    sent, outcomes = in_a_cluster(crowded)
+    # The map is read before.
+    assert len(sent) == 2 and outcomes == [crowded]
+
+
+def test_a_call_whose_password_a_cluster_refuses_is_tried_again_by_a_new_map_alone() -> None:
+    refused = link.because(Unreachable(), redis.AuthenticationError("invalid password"))
+    sent, outcomes = in_a_cluster(refused)
+    # The map is read before each of two attempts.
+    assert len(sent) == 4 and outcomes == [refused]
 
 
 def test_a_server_that_was_away_is_waited_for(through: Connector, proxy: Proxy, own_server: Server) -> None:
