@@ -49,8 +49,6 @@ type Claimed struct {
 //
 // Atomicity: recover.lua takes the batch of one partition at one instant.
 func (store *Store) Recover(ctx context.Context, recovery Recovery) (*Claimed, error) {
-	ctx, cancel := store.bounded(ctx)
-	defer cancel()
 	recovery.Reconnect = orElse(recovery.Reconnect, time.Minute)
 	recovery.Batch = orElse(recovery.Batch, batch)
 	err := firstOf(
@@ -73,7 +71,7 @@ func (store *Store) Recover(ctx context.Context, recovery Recovery) (*Claimed, e
 			break
 		}
 		// A partition whose lease is held keeps no other waiting.
-		if err := store.begin(at).recover(ctx, recovery, claimed); err != nil {
+		if err := store.recoverIn(ctx, at, recovery, claimed); err != nil {
 			refused = err
 		}
 	}
@@ -81,6 +79,13 @@ func (store *Store) Recover(ctx context.Context, recovery Recovery) (*Claimed, e
 		return nil, refused
 	}
 	return claimed, nil
+}
+
+// recoverIn takes a batch of one partition, by a deadline of its own: a thousand empty ones take longer than a call may.
+func (store *Store) recoverIn(ctx context.Context, partition int, recovery Recovery, claimed *Claimed) error {
+	ctx, cancel := store.bounded(ctx)
+	defer cancel()
+	return store.begin(partition).recover(ctx, recovery, claimed)
 }
 
 // recover takes a batch of one partition.

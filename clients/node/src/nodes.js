@@ -177,6 +177,7 @@ export async function recover(operation, node, to, claim) {
   let leased;
   for (const part of operation.parts().slice(first)) {
     const { partition } = part.engine;
+    part.begin();
     try {
       const claimed = await recoverIn(part, values, batch, partition === first ? after : undefined);
       if (isEmpty(claimed)) continue;

@@ -38,7 +38,7 @@ export class Operation {
 
   constructor(engine, id, identity) {
     this.#engine = engine;
-    this.#until = performance.now() + engine.deadlineMs;
+    this.begin();
     this.#id = id;
     this.#identity = identity;
     this.#history = new History(id);
@@ -72,6 +72,11 @@ export class Operation {
     const another = new Operation(this.#engine.at(partition), id, this.#identity);
     another.#until = this.#until;
     return another;
+  }
+
+  /** Its deadline begins now: for work that goes through the partitions one after the other. */
+  begin() {
+    this.#until = performance.now() + this.#engine.deadlineMs;
   }
 
   /** One for each partition; it alone where there is one. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { bundle } from "../src/bundle.js";
 import { shortHash } from "../src/ids.js";
 import * as errors from "../src/index.js";
@@ -220,6 +221,15 @@ test("what is on its way is told over all partitions", async () => {
     const pages = await all((skip) => store.migrations({ skip, limit }), 0);
     assert.deepEqual(idsOf(pages.flatMap(({ migrations }) => migrations)).sort(), ids.sort());
   }
+});
+
+test("each partition that is asked for a dead node's sessions has a deadline of its own", async () => {
+  const proxy = await startProxy(server.port);
+  const store = await server.store({ partitions: 64, deadlineMs: 1000 }, proxy.url);
+  await store.heartbeat(new NodeIdentity("heir"), { want: "register", leaseMs: 60_000 });
+  proxy.before = () => setTimeout(10);
+  const { sessions, next } = await store.recover("dead", "heir", { evenIfLeased: true });
+  assert.deepEqual([sessions, next], [[], null]);
 });
 
 test("the sessions of a dead node go to another from all partitions", async () => {
