@@ -118,7 +118,7 @@ func (store *Store) Heartbeat(ctx context.Context, identity *NodeIdentity, beat 
 			continue
 		case errors.As(err, &taken):
 			// Another process goes by this name. What was taken beside it just now is given back.
-			store.giveBack(ctx, identity, gained)
+			store.giveBack(identity, gained)
 			return time.Time{}, taken
 		case err != nil:
 			return time.Time{}, err
@@ -136,11 +136,14 @@ func (store *Store) Heartbeat(ctx context.Context, identity *NodeIdentity, beat 
 	return until, nil
 }
 
-// giveBack releases the leases of some partitions.
-func (store *Store) giveBack(ctx context.Context, identity *NodeIdentity, gained []int) {
+// giveBack releases the leases of some partitions. The heartbeat may have ended meanwhile, so each has a deadline of its
+// own.
+func (store *Store) giveBack(identity *NodeIdentity, gained []int) {
 	for _, at := range gained {
 		// Where it fails the lease ends by itself.
+		ctx, cancel := store.bounded(context.Background())
 		_, _, _ = store.begin(at).beat(ctx, identity, Release, time.Second)
+		cancel()
 		identity.note(store.space.tags[at], false, true)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -278,6 +279,53 @@ func TestANodeWritesOnlyUnderItsLease(t *testing.T) {
 		_, err = store.Heartbeat(background, identity, cloakroom.Renew, time.Minute)
 		wants(t, err, cloakroom.ErrFenced)
 	}
+}
+
+// leaving is a Doer whose caller leaves as soon as a server says that a lease is held.
+type leaving struct {
+	cloakroom.Doer
+	leave context.CancelFunc
+}
+
+func (doer leaving) Do(ctx context.Context, args ...any) (any, error) {
+	reply, err := doer.Doer.Do(ctx, args...)
+	if list, isList := reply.([]any); isList && len(list) > 0 && fmt.Sprintf("%s", list[0]) == "leased" {
+		doer.leave()
+	}
+	return reply, err
+}
+
+func TestALeaseThatWasTakenInVainIsGivenBackThoughTheCallerHasLeft(t *testing.T) {
+	options := cloakroom.Options{Namespace: fresh(), Partitions: 3}
+	store, client := open(t, options), connect()
+	defer client.Close()
+	node := func() *cloakroom.NodeIdentity {
+		return must[*cloakroom.NodeIdentity](t)(cloakroom.NewNodeIdentity("n"))
+	}
+	leases := func() []string {
+		var keys []string
+		found := must[any](t)(client.Do(background, "KEYS", "{"+options.Namespace+":*}:node:n:lease"))
+		for _, key := range found.([]any) {
+			keys = append(keys, fmt.Sprintf("%s", key))
+		}
+		sort.Strings(keys)
+		return keys
+	}
+	for held := 0; held < 3; held++ {
+		must[time.Time](t)(store.Heartbeat(background, node(), cloakroom.Register, time.Minute))
+		kept := leases()[held]
+		for _, key := range leases() {
+			if key != kept {
+				must[any](t)(client.Do(background, "DEL", key))
+			}
+		}
+		ctx, cancel := context.WithCancel(background)
+		left := must[*cloakroom.Store](t)(cloakroom.Connect(background, leaving{client, cancel}, options))
+		_, err := left.Heartbeat(ctx, node(), cloakroom.Register, time.Minute)
+		wants(t, err, cloakroom.ErrLeased)
+		must[any](t)(client.Do(background, "DEL", kept))
+	}
+	must[time.Time](t)(store.Heartbeat(background, node(), cloakroom.Register, time.Minute))
 }
 
 func TestATokenIsToldOnceAndStandsForItsSession(t *testing.T) {

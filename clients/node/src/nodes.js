@@ -64,6 +64,8 @@ async function beatIn(operation, identity, values) {
 
 async function giveBack(operation, identity, values) {
   const lease = identity.leaseIn(operation.engine);
+  // To find out may have taken the whole time of the heartbeat.
+  operation.begin();
   identity.lose(operation.engine, lease);
   await operation.run("heartbeat", { ...values, want: "release", lease_id: lease });
 }

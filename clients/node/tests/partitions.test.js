@@ -285,6 +285,20 @@ test("who does not get the lease everywhere holds it nowhere", async () => {
   assert.equal(await register(), clock.now + LEASE);
 });
 
+test("a lease that was taken in vain has time to be given back", async () => {
+  const store = await server.store({ partitions: 16 });
+  const partitions = new Partitions(store.namespace, 16);
+  await store.heartbeat(new NodeIdentity("n"), { want: "register", leaseMs: MINUTE });
+  for (const tag of partitions.tags.slice(1)) await server.admin.del(`${tag}:node:n:lease`);
+  const instants = [];
+  const noting = server.noting((until) => instants.push(until), partitions);
+  await assert.rejects(noting.heartbeat(new NodeIdentity("n"), { want: "register" }), errors.LeasedError);
+  const [beats, releases] = [instants.slice(0, 16), instants.slice(16)];
+  assert.equal(new Set(beats).size, 1);
+  assert.equal(releases.length, 15);
+  assert.ok(Math.min(...releases) > beats[0]);
+});
+
 test("a login across partitions takes the session over whole", async () => {
   const { store, clock, partitions } = await spread({ ttlMs: TTL, maxLifetimeMs: 10 * TTL });
   for (const byId of [false, true]) {

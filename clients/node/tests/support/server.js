@@ -79,6 +79,22 @@ class Server {
     return store;
   }
 
+  /** A store that tells `note` until when each script may be sent. */
+  noting(note, partitions) {
+    const servers = serversOf(this.url).begin();
+    const link = {
+      send: (commands, until) => (note(until), servers.send(commands, until)),
+      sendTimed: (make, asks, until) => (note(until), servers.sendTimed(make, asks, until)),
+      get clock() {
+        return servers.clock;
+      },
+    };
+    const routes = { at: () => link, close: () => servers.close() };
+    const store = new Cloakroom(new Engine({ servers: routes, partitions, rules: rulesOf(), deadlineMs: 20_000 }));
+    this.stores.push(store);
+    return store;
+  }
+
   /** How often the server ran a command since the last `CONFIG RESETSTAT`. */
   async calls(command) {
     const info = await this.admin.sendCommand(["INFO", "commandstats"]);
