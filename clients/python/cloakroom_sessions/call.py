@@ -268,10 +268,9 @@ class Call:
             except Crowded as error:
                 raise self._failed(script.effect, lost, errors.Busy()) from error
             except (Unsent, Unreachable) as error:
-                unsent, self._was_sent = error, False
-                if is_for_good(error):
+                unsent = error
+                if not self._waits_for_a_server(error):
                     break
-                self._pause()
                 continue
             if isinstance(reply, NoScriptError):
                 commands = [["SCRIPT", "LOAD", script.source], call]
@@ -329,6 +328,12 @@ class Call:
             self._was_sent = True
             yield
             made += self._was_sent
+
+    def _waits_for_a_server(self, error: Unsent | Unreachable) -> bool:
+        """Whether another attempt follows one at which nothing was sent. That does not count as an attempt."""
+        self._was_sent = False
+        self._pause()
+        return not is_for_good(error)
 
     def _pause(self) -> None:
         """Before the next attempt, for the server is away, or it is not the master."""
@@ -390,10 +395,9 @@ class Call:
                 except Lost as error:
                     trouble = error
                 except (Unsent, Unreachable) as error:
-                    trouble, self._was_sent = error, False
-                    if is_for_good(error):
+                    trouble = error
+                    if not self._waits_for_a_server(error):
                         break
-                    self._pause()
             raise errors.NotExecuted(_NOT_EXECUTED) from trouble
 
     def read_at_once(self, *commands: Command) -> Steps[tuple[int, list[Any]] | None]:
