@@ -90,7 +90,7 @@ func (store *Store) judge(replies []any, tag string) error {
 			return err
 		}
 	}
-	if failed, ok := told.(ServerError); ok && failed.is("TRYAGAIN") {
+	if failed, ok := told.(ServerError); ok && (failed.is("TRYAGAIN") || failed.is("ASK")) {
 		return nil // its slot is on its way, where no script on several new keys is served
 	}
 	lacks := "+evalsha"

@@ -205,6 +205,14 @@ class Route {
     });
   }
 
+  /** The replies of the slot's owner, whatever keys have left it. */
+  async ask(commands, until) {
+    return this.#follow(until, async (link, address) => {
+      const answers = await link.send(commands, until);
+      return { answers, redirects: answers.map((answer) => redirectOf(answer, address)).filter(isOfOwner) };
+    });
+  }
+
   /** All or none: where some keys are here and some there, the transaction waits. */
   async sendWhole(commands, until) {
     return this.#follow(until, async (link, address, isAsked) => {
@@ -265,6 +273,11 @@ class Route {
       throw error;
     }
   }
+}
+
+/** Whether it says that the slot has another owner, or none that serves. */
+function isOfOwner(redirect) {
+  return redirect?.kind === "moved" || (redirect?.kind === "later" && redirect.code !== "TRYAGAIN");
 }
 
 /** A node that takes a slot in serves its keys only to who says that another one sent him. */

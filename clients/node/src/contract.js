@@ -100,12 +100,12 @@ export async function load(servers, tag, until) {
   let replies, transaction, forbidden;
   // A server reads so many in parts, and a flush of its scripts may come between a load and the question.
   for (let loads = 0; loads === 0 || (codeOf(forbidden) === "NOSCRIPT" && loads < LOADS); loads++) {
-    [, ...replies] = await link.send(commands, until);
+    [, ...replies] = await link.ask(commands, until);
     transaction = replies.splice(-TRANSACTION.length);
     forbidden = replies.pop();
   }
   // Its slot is on its way, where no script on several new keys is served.
-  if (codeOf(forbidden) === "TRYAGAIN") return;
+  if (["TRYAGAIN", "ASK"].includes(codeOf(forbidden))) return;
   replies.forEach((reply) => checkAllowed(reply, "+script|load"));
   checkAllowed(forbidden, / key/.test(forbidden.message) ? `~${tag}:*` : "+evalsha");
   // Of EXEC the code is that of a transaction that is discarded, and the rest says why.

@@ -231,6 +231,11 @@ export class Link {
     }
   }
 
+  /** The same: a server alone answers for all its keys. */
+  ask(commands, until) {
+    return this.send(commands, until);
+  }
+
   /** The same of commands of which all or none are sent, as long as the connection lasts. */
   async sendWhole(commands, until) {
     return this.#send(commands, [], until);

@@ -14,7 +14,7 @@ export function isKeyless([name]) {
 /** Of an answer: `moved` or `ask` with the address of another node, `later`, or undefined: it is served. */
 export function redirectOf(answer, { host }) {
   const code = codeOf(answer);
-  if (LATER.includes(code)) return { kind: "later" };
+  if (LATER.includes(code)) return { kind: "later", code };
   if (code !== "MOVED" && code !== "ASK") return undefined;
   const [, , place] = answer.message.split(" ");
   const [, name, port] = /^(.*):(\d+)$/.exec(place);

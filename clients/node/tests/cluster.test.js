@@ -154,7 +154,10 @@ test("a store starts and reads while its slot moves", async () => {
   const target = (source + 1) % 3;
   await cluster.beginToMove(slot, source, target);
   await cluster.moveKeys(slot, source, target, 1);
+  const waits = () => cluster.errors(source, "TRYAGAIN");
+  const before = await waits();
   const other = await cluster.nodes[0].hurried(3000, cluster.url, namespace);
+  assert.ok((await waits()) <= before + 1, "it started without waiting for the slot to arrive");
   assert.equal((await other.get(session.id)).version, 1);
   assert.equal(await other.get("nobody"), null);
   // A new key in a slot on its way is not made, and nothing of it is. Its deadline may end while it is on its way.
@@ -229,8 +232,8 @@ test("a store starts while one master is away, and serves what the others have",
   // No replica takes its place.
   await own.nodes[3 + away].kill();
   await own.nodes[away].kill();
-  const store = await storeOn(own, { namespace });
+  // Its start and its last call wait for the one that is away as long as they may.
+  const store = await storeOn(own, { namespace, deadlineMs: 5000 });
   assert.ok(await store.create({ user: homes.get(false) }));
-  const hurried = await own.nodes[0].hurried(1000, own.url, namespace);
-  await assert.rejects(hurried.create({ user: homes.get(true) }), NotExecutedError);
+  await assert.rejects(store.create({ user: homes.get(true) }), NotExecutedError);
 });

@@ -66,6 +66,8 @@ class Parcel:
     #: Until when a connection is waited for, and when they may be sent, by the steady clock.
     until: float
     not_before: float = 0.0
+    #: Whether keys that have left the server are followed to the next. Else the replies are those of the slot's owner.
+    follows_keys: bool = True
 
 
 class Lost(Exception):
@@ -288,8 +290,8 @@ class Call:
                 return script.read(reply)
         raise self._failed(script.effect, lost) from lost or unsent
 
-    def _send(self, commands: Commands) -> Steps[Replies]:
-        (outcome,) = yield [Parcel(self.engine.tag, commands, self._until, self._not_before)]
+    def _send(self, commands: Commands, follows_keys: bool = True) -> Steps[Replies]:
+        (outcome,) = yield [Parcel(self.engine.tag, commands, self._until, self._not_before, follows_keys)]
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
@@ -383,13 +385,13 @@ class Call:
                 self.check_sure()
             raise
 
-    def exchange(self, *commands: Command) -> Steps[list[Any]]:
+    def exchange(self, *commands: Command, follows_keys: bool = True) -> Steps[list[Any]]:
         """Runs commands that may run any number of times. The replies may be errors of the server."""
         trouble: Exception = _late()
         with self.doubting():
             for _ in self._attempts():
                 try:
-                    return (yield from self._send([*commands]))
+                    return (yield from self._send([*commands], follows_keys))
                 except Crowded as error:
                     raise errors.Busy from error
                 except Lost as error:

@@ -61,6 +61,7 @@ class _Way:
     commands: Commands
     #: The places of the commands that are sent, and where to, if not to the owner of the slot.
     places: list[int]
+    follows_keys: bool = True
     asked: Address | None = None
     replies: Replies = field(default_factory=list)
     #: How it failed last.
@@ -106,7 +107,10 @@ class Cluster:
         until, pause_s = min(parcel.until for parcel in parcels), _PAUSES_S[0]
         not_before = max(parcel.not_before for parcel in parcels)
         outcomes: dict[int, Outcome] = {}
-        ways = {at: _Way(each.tag, each.commands, [*range(len(each.commands))]) for at, each in enumerate(parcels)}
+        ways = {
+            at: _Way(each.tag, each.commands, [*range(len(each.commands))], each.follows_keys)
+            for at, each in enumerate(parcels)
+        }
         while ways:
             if time.monotonic() - self._read_at > _FRESH_S:
                 yield from self._read(not_before, until)
@@ -170,6 +174,8 @@ class Cluster:
                 self._read_at = float("-inf")
             way.whole()
             return False if is_news else None
+        if not way.follows_keys and any(isinstance(answer, TryAgainError) or _is_ask(answer) for answer in answers):
+            return True
         if any(isinstance(answer, _LATER) for answer in answers):
             if any(isinstance(answer, ClusterDownError) for answer in answers):
                 self._read_at = float("-inf")

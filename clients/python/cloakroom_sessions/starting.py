@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from redis.exceptions import NoPermissionError, NoScriptError, TryAgainError
+from redis.exceptions import AskError, NoPermissionError, NoScriptError, TryAgainError
 
 from . import errors
 from .bundle import Command
@@ -95,10 +95,10 @@ def _prove(engine: Engine) -> Steps[None]:
     # No script can ask for a transaction: an empty one changes nothing. The time is noted on the way, as any.
     questions: list[Command] = [*load, bundle.start.command(tag), ["MULTI"], ["EXEC"], ["TIME"]]
     for _ in range(_LOADS):
-        *loaded, forbidden, multi, exec_, _time = yield from call.exchange(*questions)
+        *loaded, forbidden, multi, exec_, _time = yield from call.exchange(*questions, follows_keys=False)
         if not isinstance(forbidden, NoScriptError):
             break
-    if isinstance(forbidden, TryAgainError):
+    if isinstance(forbidden, (AskError, TryAgainError)):
         return  # its slot is on its way, where no script on several new keys is served
     for reply in loaded:
         _check_allowed(reply, "+script|load")

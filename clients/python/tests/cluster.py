@@ -88,6 +88,11 @@ class Cluster:
             _raw(self.nodes[source], "MIGRATE", "127.0.0.1", self.nodes[target].port, key, 0, 5000)
         return len(keys)
 
+    def errors(self, node: int, code: str) -> int:
+        """How often a node answered with an error of a code."""
+        found: dict[str, Any] = self.nodes[node].client.info("errorstats").get(f"errorstat_{code}", {})
+        return int(found.get("count", 0))
+
     def end_move(self, slot: int, source: int, target: int) -> None:
         for node in (target, source):
             _raw(self.nodes[node], "CLUSTER", "SETSLOT", slot, "NODE", self.ids[target])

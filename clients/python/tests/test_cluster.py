@@ -199,7 +199,10 @@ def test_a_store_starts_and_reads_while_its_slot_moves(own_cluster: Cluster) -> 
         target = (source + 1) % 3
         own_cluster.begin_to_move(slot, source, target)
         own_cluster.move_keys(slot, source, target, 1)
+        before = own_cluster.errors(source, "TRYAGAIN")
         with cloakroom.Store.connect(own_cluster.url, namespace="moving", deadline=2) as other:
+            # It started without waiting for the slot to arrive.
+            assert own_cluster.errors(source, "TRYAGAIN") <= before + 1
             assert other.get(session.id) == session
             assert other.get("nobody") is None
             # A new key in a slot on its way is not made, and nothing of it is.

@@ -85,6 +85,12 @@ class TestCluster {
     return keys.length;
   }
 
+  /** How often a node answered with an error of a code. */
+  async errors(node, code) {
+    const info = await this.tell(node, "INFO", "errorstats");
+    return Number(String(info).match(new RegExp(`errorstat_${code}:count=(\\d+)`))?.[1] ?? 0);
+  }
+
   async endMove(slot, source, target) {
     for (const node of [target, source]) await this.tell(node, "CLUSTER", "SETSLOT", slot, "NODE", this.#ids[target]);
   }
