@@ -102,6 +102,7 @@ func deliver[R scripts.Reply](ctx context.Context, call *call, operation scripts
 	var none R
 	var lost, last error
 	var pauses pauses
+	isLoaded := false
 	script := operation.Script()
 	for attempt := 0; attempt < attempts; attempt++ {
 		if err := call.ready(ctx, operation.Framed(), script); err != nil {
@@ -119,7 +120,14 @@ func deliver[R scripts.Reply](ctx context.Context, call *call, operation scripts
 			last = told
 			if err := call.load(ctx, script.Stem); err != nil {
 				last = err
+				continue
 			}
+			// Not executed. Somebody may flush the scripts again, between the load and the call.
+			attempt--
+			if isLoaded && !pauses.wait(ctx) {
+				return none, call.failed(script, lost, told)
+			}
+			isLoaded = true
 		case isServers:
 			if mayHaveWritten(told) && script.Effect != "reads" {
 				return none, call.ambiguous(fmt.Errorf("the server stopped the script %s: %w", script.Stem, told))

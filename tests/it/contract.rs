@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use cloakroom_export::header::{Header, Need};
 use cloakroom_export::script;
 
-use crate::support::repository::root;
+use crate::support::repository::{self, root};
 
 /// All the words that a reply may begin with.
 const WORDS: [&str; 22] = [
@@ -82,8 +82,7 @@ fn read(path: impl AsRef<Path>) -> String {
 }
 
 fn scripts() -> Vec<Script> {
-    let exported = script::read_all(&lua()).unwrap();
-    exported.into_iter().map(with_body).collect()
+    repository::scripts().iter().cloned().map(with_body).collect()
 }
 
 fn script(stem: &str) -> Script {

@@ -11,6 +11,7 @@ use cloakroom::{
     Binding, Error, IdScheme, NewSession, OnLimit, OperationId, PageRequest, Patch, RedisStore, Rotation,
     Rules, Selector, Session, SessionId, SessionStore as _,
 };
+use rstest::rstest;
 
 use self::cases::{CASES, Caller, Case, Given};
 use crate::support::Context;
@@ -140,10 +141,12 @@ async fn a_reply_that_is_lost_at_any_round_trip_is_invisible_to_the_caller() {
     }
 }
 
+/// In four parts, which run side by side: most of each is waiting for deadlines.
+#[rstest]
 #[tokio::test]
-async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once() {
+async fn an_ambiguous_call_that_the_caller_repeats_has_its_effect_once(#[values(0, 1, 2, 3)] part: usize) {
     let scene = Scene::new().await;
-    for case in CASES {
+    for case in CASES.iter().skip(part).step_by(4) {
         let (answer, after) = scene.undisturbed(case).await;
         let mut ambiguous = 0;
         for skips in 0.. {

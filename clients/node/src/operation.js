@@ -22,8 +22,10 @@ const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "rotated",
 /** Between two attempts at a server that is not the master: at first, each next one twice as long, and at most. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 250];
 const UNSURE = "the session has changed too often since then to prove it";
-/** How often a script is loaded for one call: a flush may come between the load and the call. */
+/** How often a start loads the scripts, and a call its script before it pauses: a flush may come between the load and the call. */
 export const LOADS = 16;
+/** Between two later loads for one call. */
+const PAUSE = 5;
 
 /** One call of a store: its deadline, its operation id, its round trips. */
 export class Operation {
@@ -241,7 +243,10 @@ export class Operation {
   async #evaluate(stem, values) {
     const { source, effect } = bundle.operations[stem];
     let [reply] = await this.#send(stem, values, []);
-    for (let loads = 0; codeOf(reply) === "NOSCRIPT" && loads < LOADS; loads++) {
+    for (let loads = 0; codeOf(reply) === "NOSCRIPT"; loads++) {
+      const pause = loads < LOADS ? 0 : PAUSE;
+      if (performance.now() + pause >= this.#until) break;
+      if (pause > 0) await setTimeout(pause);
       [, reply] = await this.#send(stem, values, [["SCRIPT", "LOAD", source]]);
     }
     if (!codeOf(reply)) return reply;

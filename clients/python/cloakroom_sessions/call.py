@@ -275,6 +275,11 @@ class Call:
                     break
                 continue
             if isinstance(reply, NoScriptError):
+                # Not executed. Somebody may flush the scripts again, between the load and the call.
+                self._was_sent = False
+                if len(commands) > 1:
+                    self._pause()
+                unsent = reply
                 commands = [["SCRIPT", "LOAD", script.source], call]
             elif is_of_replica(reply):
                 # Not executed. The next connection is one to the master, or there is none.

@@ -9,7 +9,7 @@ use crate::parameter::Parameters;
 use crate::{access, reply, role};
 
 /// A script's header.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Header {
     pub stem: String,
     pub summary: String,

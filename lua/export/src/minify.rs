@@ -101,16 +101,23 @@ fn constants(line: &str) -> Option<Vec<(&str, &str)>> {
 /// Removes unused local functions and variables of fragments.
 fn used(code: &str) -> String {
     let mut parts = parts(code);
+    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+    words(code).for_each(|word| *uses.entry(word).or_default() += 1);
     loop {
-        let before = parts.len();
-        let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
-        let words = parts.iter().flat_map(|part| part.code.lines().flat_map(pieces));
-        words.for_each(|word| *uses.entry(word).or_default() += 1);
-        parts.retain(|part| part.name.is_none_or(|name| uses[name] > part.own_uses));
-        if parts.len() == before {
-            return parts.iter().map(|part| part.code).collect();
+        let is_used = |part: &Part<'_>| part.name.is_none_or(|name| uses[name] > part.own_uses);
+        let (kept, unused): (Vec<_>, Vec<_>) = parts.into_iter().partition(is_used);
+        if unused.is_empty() {
+            return kept.iter().map(|part| part.code).collect();
         }
+        let gone = unused.iter().flat_map(|part| words(part.code));
+        gone.for_each(|word| *uses.entry(word).or_default() -= 1);
+        parts = kept;
     }
+}
+
+/// The words of a code, names among them.
+fn words(code: &str) -> impl Iterator<Item = &str> {
+    code.lines().flat_map(pieces).filter(|piece| piece.starts_with(is_word))
 }
 
 /// A function or variable outside of functions, or other code.
@@ -135,7 +142,7 @@ pub(crate) fn parts(code: &str) -> Vec<Part<'_>> {
         };
         let (part, behind) = rest.split_at(end);
         let name = if is_function { pieces(line).nth(4) } else { table_of_constants(line) };
-        let own_uses = part.lines().flat_map(pieces).filter(|piece| Some(*piece) == name).count();
+        let own_uses = words(part).filter(|piece| Some(*piece) == name).count();
         parts.push(Part { name, own_uses, code: part });
         rest = behind;
     }

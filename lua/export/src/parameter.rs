@@ -15,7 +15,7 @@ pub enum Access {
 }
 
 /// `KEYS[1]  record  string  {ns:p}:session:<id>`
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Key {
     pub name: String,
     #[serde(rename = "type")]
@@ -27,7 +27,7 @@ pub struct Key {
 }
 
 /// `ARGV[9]  ttl_ms  integer from 1 to 315360000000; default: 1800000`
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Argument {
     pub name: String,
     #[serde(rename = "type")]
@@ -61,7 +61,7 @@ pub struct Argument {
 
 /// `KEYS[7+]  victim  group  record string pattern, node zset pattern; at most 200` and
 /// `ARGV[16+]  victim  group  id (text), ttl_ms (integer from 1)`
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Group {
     pub name: String,
     pub keys: Vec<Key>,

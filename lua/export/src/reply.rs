@@ -6,7 +6,7 @@ use crate::field::Field;
 use crate::parameter::split_items;
 
 /// `{"ok", version, evicted_id...}  a note`
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Reply {
     pub word: String,
     pub fields: Vec<Field>,
@@ -21,7 +21,7 @@ pub struct Reply {
 }
 
 /// `id...`, to the end of the reply, or `removed*(id, record)`, as often as a field says.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Repeat {
     pub fields: Vec<Field>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub struct Repeat {
 }
 
 /// `{"need", "routing", user, connection, node}  a note`
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Need {
     pub kind: String,
     pub fields: Vec<Field>,

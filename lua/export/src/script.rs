@@ -10,7 +10,7 @@ use crate::minify::{minify, parts, pieces};
 use crate::shape::with_shape;
 
 /// A script.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Script {
     pub header: Header,
     /// The text that a server loads: the fragments in the order of the header, then the script itself,

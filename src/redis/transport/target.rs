@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::{Arg, Cmd, Pipeline, RedisError, Value};
 use tokio::time::Instant;
@@ -16,10 +17,13 @@ use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::is_no_script;
 
-/// How often a script is loaded for one call, or all of them for a start. The load goes in one pipeline with the call,
-/// so the script is usually there; but a server reads a long pipeline in parts, and a flush may come in between. A
+/// How often a start loads the scripts, and a call its script before it pauses. The load goes in one pipeline with the
+/// call, so the script is usually there; but a server reads a long pipeline in parts, and a flush may come in between. A
 /// transaction would prevent that, but would be refused as a whole when memory is full, reads included.
 pub(crate) const LOADS: u32 = 16;
+
+/// The time between two later loads for one call, so that a server that keeps no script is not kept busy.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How often a server is asked for its time if connections break meanwhile.
 const QUESTIONS: u32 = 3;
@@ -229,15 +233,18 @@ impl Target {
         let mut load = Pipeline::with_capacity(1 + calls.len());
         load.cmd("SCRIPT").arg("LOAD").arg(script.source());
         let pipeline = self.accepted(load, calls);
-        for _ in 1..LOADS {
+        let mut loads = 0;
+        loop {
             sent();
+            loads += 1;
+            let pause = if loads < LOADS { Duration::ZERO } else { PAUSE };
             match self.loaded_and_called(&pipeline, deadline).await {
-                Delivery::Refused(error) if is_no_script(&error) => {}
+                Delivery::Refused(error) if is_no_script(&error) && Instant::now() + pause < deadline => {
+                    tokio::time::sleep(pause).await;
+                }
                 delivery => return delivery,
             }
         }
-        sent();
-        self.loaded_and_called(&pipeline, deadline).await
     }
 
     /// The replies to calls behind the load of their script. If the server refused the load, they may still have run,

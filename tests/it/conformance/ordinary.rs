@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use cloakroom_export::script::{Script, read_all};
+use cloakroom_export::script::Script;
 use redis::Value as Reply;
 
 use super::bundle::Bundle;
 use super::call::Sent;
 use super::case::Arguments;
-use super::{exported, lua, run_all};
-use crate::support::Context;
+use super::{exported, run_all};
+use crate::support::{Context, repository};
 
 mod create;
 mod create_many;
@@ -20,7 +20,7 @@ mod rotate;
 
 /// Scripts that have an ordinary way.
 fn scripts() -> Vec<Script> {
-    read_all(&lua()).unwrap().into_iter().filter(|script| script.general != script.source).collect()
+    repository::scripts().iter().filter(|script| script.general != script.source).cloned().collect()
 }
 
 #[tokio::test]

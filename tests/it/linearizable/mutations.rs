@@ -16,7 +16,7 @@ use super::stage::Stage;
 use super::wire::Rewrite;
 use super::{again, listing, overtaken};
 use crate::support::Context;
-use crate::support::repository::root;
+use crate::support::repository::{root, scripts};
 
 /// What is taken out.
 #[derive(Clone, Copy, Debug)]
@@ -152,12 +152,12 @@ const fn script(file: &'static str, from: &'static str, to: &'static str) -> Mut
     Mutation::Script { file, from, to }
 }
 
-/// The scripts with one text in the place of another, by stem.
-fn scripts(mutation: Mutation) -> Vec<Script> {
-    let lua = root().join("lua");
+/// The scripts with one text in the place of another; `None`: the mutation changes no script.
+fn mutated_scripts(mutation: Mutation) -> Option<Vec<Script>> {
     let (Mutation::Script { file, from, to } | Mutation::UnseenScript { file, from, to }) = mutation else {
-        return read_all(&lua).unwrap();
+        return None;
     };
+    let lua = root().join("lua");
     let directory = tempfile::tempdir().unwrap();
     copy(&lua, directory.path());
     copy(&lua.join("lib"), &directory.path().join("lib"));
@@ -165,7 +165,7 @@ fn scripts(mutation: Mutation) -> Vec<Script> {
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!(text.matches(from).count(), 1, "{file} has {from:?} once");
     fs::write(path, text.replace(from, to)).unwrap();
-    read_all(directory.path()).unwrap()
+    Some(read_all(directory.path()).unwrap())
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -182,7 +182,8 @@ fn copy(from: &Path, to: &Path) {
 async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
     let (mut names, mut sources) = (BTreeMap::new(), BTreeMap::new());
     let (mut places, mut is_seen) = (BTreeMap::new(), false);
-    for (script, mutated) in scripts(Mutation::Unseen).into_iter().zip(scripts(mutation)) {
+    let mutated_scripts = mutated_scripts(mutation);
+    for (script, mutated) in scripts().iter().zip(mutated_scripts.as_deref().unwrap_or(scripts())) {
         let name: String = context.command(&["SCRIPT", "LOAD", &script.source]).await;
         // A rule of a fragment may stand in an ordinary way too: then it is gone from both.
         let is_of_fragment = matches!(
@@ -190,8 +191,8 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
             Mutation::Script { file, .. } | Mutation::UnseenScript { file, .. } if file.starts_with("lib/")
         );
         is_seen |= script.general != mutated.general || script.source != mutated.source;
-        let mutated_source = if is_of_fragment { mutated.general } else { mutated.source };
-        let mutated_name: String = context.command(&["SCRIPT", "LOAD", &mutated_source]).await;
+        let mutated_source = if is_of_fragment { &mutated.general } else { &mutated.source };
+        let mutated_name: String = context.command(&["SCRIPT", "LOAD", mutated_source]).await;
         let changed = match mutation {
             Mutation::Argument(argument) => Some(argument),
             Mutation::Bound(_) => Some("bound_ms"),
@@ -202,7 +203,7 @@ async fn rewrite(context: &Context, mutation: Mutation) -> Rewrite {
             places.extend(place.map(|place| (name.clone().into_bytes(), place)));
         }
         names.insert(name.into_bytes(), mutated_name.into_bytes());
-        sources.insert(script.source.into_bytes(), mutated_source.into_bytes());
+        sources.insert(script.source.clone().into_bytes(), mutated_source.clone().into_bytes());
     }
     match mutation {
         Mutation::Script { .. } | Mutation::UnseenScript { .. } => {
