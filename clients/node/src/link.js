@@ -364,19 +364,23 @@ export class Link {
     // Once the deadline has passed, nobody waits for it.
     connected.catch(() => {});
     if (!(await within(until - performance.now(), connected))) throw new NotExecutedError("connection", this.#trouble);
-    for (let isMaster = false; !isMaster;) isMaster = await this.#isMaster(until);
+    await this.#findMaster(until);
     if (this.#wire.role.isUntold) throw new ForbiddenError(["+role"]);
   }
 
-  async #isMaster(until) {
-    try {
-      await this.send([["PING"]], until);
-      return true;
-    } catch (error) {
-      if (!(error instanceof Lost)) throw error;
-      if (error.reason === "deadline" || performance.now() >= until)
-        throw new NotExecutedError("connection", error.cause);
-      return false;
+  async #findMaster(until) {
+    let trouble;
+    for (;;) {
+      try {
+        await this.send([["PING"]], until);
+        return;
+      } catch (error) {
+        // The time may have passed just before this was sent: then the attempt before tells why.
+        const isLate = error.reason === "deadline";
+        if (!(error instanceof Lost || isLate)) throw error;
+        trouble = error.cause ?? trouble;
+        if (isLate || performance.now() >= until) throw new NotExecutedError("connection", trouble);
+      }
     }
   }
 

@@ -42,7 +42,7 @@ test("a store loads the scripts that it calls, and no others", async () => {
 
 test("a store starts though its scripts are flushed after it loaded them", async () => {
   let flushes = 0;
-  const send = async (commands) => {
+  const ask = async (commands) => {
     const replies = [];
     for (const command of commands) {
       if (command[0] === "EVALSHA" && flushes++ < 2) await redis("SCRIPT", "FLUSH");
@@ -50,7 +50,7 @@ test("a store starts though its scripts are flushed after it loaded them", async
     }
     return replies;
   };
-  await load({ at: () => ({ send }) }, "{t:0}", Infinity);
+  await load({ at: () => ({ ask }) }, "{t:0}", Infinity);
   assert.equal(flushes, 3);
 });
 
