@@ -1,4 +1,4 @@
-//! A crate that depends on what is published. tests/packages type-checks it.
+//! A crate that depends on what is published. tests/packages builds and runs it.
 
 use std::sync::Arc;
 
@@ -26,5 +26,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Its scripts are in it. Nobody listens there.
     let unreachable = RedisStore::builder("redis://127.0.0.1:1/").build().await;
     assert!(unreachable.is_err());
+    println!("what is published builds and runs");
     Ok(())
 }
