@@ -206,7 +206,7 @@ class Route {
   }
 
   /** The replies of the slot's owner, whatever keys have left it. */
-  async ask(commands, until) {
+  async sendToOwner(commands, until) {
     return this.#follow(until, async (link, address) => {
       const answers = await link.send(commands, until);
       return { answers, redirects: answers.map((answer) => redirectOf(answer, address)).filter(isOfOwner) };

@@ -2,7 +2,6 @@ import { bundle } from "./bundle.js";
 import { keyOf } from "./call.js";
 import { ContractError, CorruptError, ForbiddenError, IdSchemeError, NotExecutedError, PartitionsError } from "./errors.js";
 import { Lost } from "./link.js";
-import { LOADS } from "./operation.js";
 import { firstTag, MOST, Partitions } from "./partitions.js";
 import { LONGEST } from "./rules.js";
 import { codeOf } from "./server-errors.js";
@@ -76,6 +75,9 @@ function read(bytes) {
   return { contract: number, rest, found, scheme, kept: Number(events) };
 }
 
+/** How often the scripts are loaded at most: a flush may come between the load and the question behind it. */
+const LOADS = 16;
+
 /** What makes one. */
 const TRANSACTION = ["MULTI", "EXEC"];
 
@@ -100,7 +102,7 @@ export async function load(servers, tag, until) {
   let replies, transaction, forbidden;
   // A server reads so many in parts, and a flush of its scripts may come between a load and the question.
   for (let loads = 0; loads === 0 || (codeOf(forbidden) === "NOSCRIPT" && loads < LOADS); loads++) {
-    [, ...replies] = await link.ask(commands, until);
+    [, ...replies] = await link.sendToOwner(commands, until);
     transaction = replies.splice(-TRANSACTION.length);
     forbidden = replies.pop();
   }

@@ -231,8 +231,8 @@ export class Link {
     }
   }
 
-  /** The same: a server alone answers for all its keys. */
-  ask(commands, until) {
+  /** The same as `send`: this server owns all keys. */
+  sendToOwner(commands, until) {
     return this.send(commands, until);
   }
 

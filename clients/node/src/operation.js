@@ -22,9 +22,7 @@ const PROOFS = ["ok", "again", "conflict", "exists", "gone", "moved", "rotated",
 /** Between two attempts at a server that is not the master: at first, each next one twice as long, and at most. */
 const [FIRST_PAUSE, LONGEST_PAUSE] = [20, 250];
 const UNSURE = "the session has changed too often since then to prove it";
-/** How often a start loads the scripts, and a call its script before it pauses: a flush may come between the load and the call. */
-export const LOADS = 16;
-/** Between two later loads for one call. */
+/** Between two loads for one call, so that a server that keeps no script is not kept busy. */
 const PAUSE = 5;
 
 /** One call of a store: its deadline, its operation id, its round trips. */
@@ -243,11 +241,12 @@ export class Operation {
   async #evaluate(stem, values) {
     const { source, effect } = bundle.operations[stem];
     let [reply] = await this.#send(stem, values, []);
-    for (let loads = 0; codeOf(reply) === "NOSCRIPT"; loads++) {
-      const pause = loads < LOADS ? 0 : PAUSE;
-      if (performance.now() + pause >= this.#until) break;
-      if (pause > 0) await setTimeout(pause);
-      [, reply] = await this.#send(stem, values, [["SCRIPT", "LOAD", source]]);
+    const load = async () => ([, reply] = await this.#send(stem, values, [["SCRIPT", "LOAD", source]]));
+    if (codeOf(reply) === "NOSCRIPT") await load();
+    // A flush may come between the load and the call.
+    while (codeOf(reply) === "NOSCRIPT" && performance.now() + PAUSE < this.#until) {
+      await setTimeout(PAUSE);
+      await load();
     }
     if (!codeOf(reply)) return reply;
     if (effect === "reads" || !mayHaveWritten(reply)) throw new NotExecutedError("server", reply);

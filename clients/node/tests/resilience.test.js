@@ -12,6 +12,7 @@ import {
 import { bundle } from "../src/bundle.js";
 import { load } from "../src/contract.js";
 import { settle } from "../src/declared.js";
+import { Partitions } from "../src/partitions.js";
 import { Silence } from "../src/silence.js";
 import { clockAt, startServer } from "./support/server.js";
 import { eventually } from "./support/cluster.js";
@@ -31,6 +32,12 @@ test("a flushed script cache is invisible to callers", async () => {
   assert.deepEqual([read.attributes.size, read.version], [20, 21]);
 });
 
+test("a script that is flushed again and again is loaded until the deadline", async () => {
+  const store = server.flushed(20, new Partitions("flushed", 1));
+  await redis("SCRIPT", "FLUSH");
+  assert.equal((await store.create({ user: "ann" })).session.version, 1);
+});
+
 test("a store loads the scripts that it calls, and no others", async () => {
   await redis("SCRIPT", "FLUSH");
   await server.store();
@@ -42,7 +49,7 @@ test("a store loads the scripts that it calls, and no others", async () => {
 
 test("a store starts though its scripts are flushed after it loaded them", async () => {
   let flushes = 0;
-  const ask = async (commands) => {
+  const sendToOwner = async (commands) => {
     const replies = [];
     for (const command of commands) {
       if (command[0] === "EVALSHA" && flushes++ < 2) await redis("SCRIPT", "FLUSH");
@@ -50,7 +57,7 @@ test("a store starts though its scripts are flushed after it loaded them", async
     }
     return replies;
   };
-  await load({ at: () => ({ ask }) }, "{t:0}", Infinity);
+  await load({ at: () => ({ sendToOwner }) }, "{t:0}", Infinity);
   assert.equal(flushes, 3);
 });
 

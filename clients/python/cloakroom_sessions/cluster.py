@@ -14,13 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-from redis.exceptions import AskError, BusyLoadingError, ClusterDownError, MovedError, TryAgainError
+from redis.exceptions import BusyLoadingError, ClusterDownError, MovedError, TryAgainError
 
 from .bundle import Command
 from .call import Commands, Crowded, Lost, Outcome, Parcel, Replies, Timed, Unreachable, Unsent, is_for_good
 from .epochs import Epochs
 from .errors import Invalid
 from .partitions import SLOTS, slot_of
+from .server_errors import is_ask
 
 #: How long the map is taken for true, in seconds.
 _FRESH_S = 30.0
@@ -165,7 +166,7 @@ class Cluster:
             for place, answer in zip(way.places, answers, strict=True):
                 way.replies[place] = answer
         moved = [answer for answer in answers if isinstance(answer, MovedError)]
-        asked = [at for at, answer in zip(way.places, answers, strict=True) if _is_ask(answer)]
+        asked = [at for at, answer in zip(way.places, answers, strict=True) if is_ask(answer)]
         if moved:
             owner = Address(moved[0].host or address.host, moved[0].port)
             is_news = self._owners[slot_of(way.tag)] != owner
@@ -174,7 +175,7 @@ class Cluster:
                 self._read_at = float("-inf")
             way.whole()
             return False if is_news else None
-        if not way.follows_keys and any(isinstance(answer, TryAgainError) or _is_ask(answer) for answer in answers):
+        if not way.follows_keys and any(isinstance(answer, TryAgainError) or is_ask(answer) for answer in answers):
             return True
         if any(isinstance(answer, _LATER) for answer in answers):
             if any(isinstance(answer, ClusterDownError) for answer in answers):
@@ -217,10 +218,6 @@ class Cluster:
                 return
         # None did. What is known is tried meanwhile.
         self._read_at = time.monotonic() - _FRESH_S + _PAUSES_S[1]
-
-
-def _is_ask(answer: Any) -> bool:
-    return isinstance(answer, AskError) and not isinstance(answer, MovedError)
 
 
 def _is_keyless(command: Command | Timed) -> bool:

@@ -33,6 +33,12 @@ _CODE = re.compile("(?:^|: -)([A-Z]+) ")
 _LINE = re.compile(r"user_script: ?(\d+)")
 
 
+def is_ask(error: object) -> bool:
+    """Whether the slot is on its way, and the keys are at another node."""
+    # redis-py makes an error for a slot that has moved one of these, too.
+    return isinstance(error, exceptions.AskError) and not isinstance(error, exceptions.MovedError)
+
+
 def may_have_written(error: Exception, nothing_written: frozenset[str]) -> bool:
     """Whether a script may have written before it ended with this error: of a command that the user may not run any
     more nobody knows. `nothing_written` are the codes that the bundle names."""

@@ -6,14 +6,14 @@ import logging
 from dataclasses import replace
 from typing import Any
 
-from redis.exceptions import AskError, NoPermissionError, NoScriptError, TryAgainError
+from redis.exceptions import NoPermissionError, NoScriptError, TryAgainError
 
 from . import errors
 from .bundle import Command
 from .call import Call, Engine, Lost, Steps, Unreachable, Unsent, check_reply
 from .duration import LONGEST_MS
 from .partitions import MOST, Partitions, first_tag
-from .server_errors import is_forbidden
+from .server_errors import is_ask, is_forbidden
 from .together import together
 
 #: How often the scripts are loaded, where somebody flushes them between the load and the question behind it.
@@ -98,7 +98,7 @@ def _prove(engine: Engine) -> Steps[None]:
         *loaded, forbidden, multi, exec_, _time = yield from call.exchange(*questions, follows_keys=False)
         if not isinstance(forbidden, NoScriptError):
             break
-    if isinstance(forbidden, (AskError, TryAgainError)):
+    if isinstance(forbidden, TryAgainError) or is_ask(forbidden):
         return  # its slot is on its way, where no script on several new keys is served
     for reply in loaded:
         _check_allowed(reply, "+script|load")

@@ -100,6 +100,15 @@ def test_a_flushed_script_cache_is_not_noticed(through: Connector, own_server: S
     assert store.count(user="ann") == 1
 
 
+def test_a_script_that_is_flushed_again_and_again_is_loaded_until_the_deadline() -> None:
+    steps = changing.delete(Engine(bundle.load(), Partitions("x", 1), Rules(), deadline_s=60), "s")
+    sent = next(steps)
+    for _ in range(20):
+        sent = steps.send([[*[b""] * (len(sent[0].commands) - 1), redis.exceptions.NoScriptError()]])
+    load, call = sent[0].commands
+    assert not isinstance(load, Timed) and load[:2] == ["SCRIPT", "LOAD"] and isinstance(call, Timed)
+
+
 def test_a_call_whose_reply_was_lost_happens_once(through: Connector, proxy: Proxy) -> None:
     store = through()
     proxy.to_lose = 1

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::minify::{Part, parts, pieces};
+use crate::minify::{Part, parts, words};
 
 /// The ways in which a script runs a command. The command's name follows.
 const CALLS: [&str; 3] = ["redis.call(", "redis.pcall(", "typed_call("];
@@ -75,7 +75,7 @@ fn behind_it(parts: &[Part<'_>], at: usize, but: &[&str]) -> String {
     let mut functions: Vec<&Part<'_>> =
         parts[..at].iter().filter(|part| part.name.is_some_and(is_asked_for)).collect();
     loop {
-        let words: BTreeSet<&str> = behind.lines().flat_map(pieces).collect();
+        let words: BTreeSet<&str> = words(&behind).collect();
         let (used, other): (Vec<_>, Vec<_>) =
             functions.into_iter().partition(|part| part.name.is_some_and(|name| words.contains(name)));
         if used.is_empty() {

@@ -116,7 +116,7 @@ fn used(code: &str) -> String {
 }
 
 /// The words of a code, names among them.
-fn words(code: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn words(code: &str) -> impl Iterator<Item = &str> {
     code.lines().flat_map(pieces).filter(|piece| piece.starts_with(is_word))
 }
 

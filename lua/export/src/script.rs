@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::commands::with_questions;
 use crate::file::read;
 use crate::header::Header;
-use crate::minify::{minify, parts, pieces};
+use crate::minify::{minify, parts, words};
 use crate::shape::with_shape;
 
 /// A script.
@@ -64,7 +64,7 @@ const OTHERWISE: &str = "\n-- Otherwise:";
 
 /// Whether code names a function of a fragment.
 fn is_used(fragment: &str, code: &str) -> bool {
-    let words: Vec<&str> = code.lines().flat_map(pieces).collect();
+    let words: Vec<&str> = words(code).collect();
     parts(fragment).iter().filter_map(|part| part.name).any(|name| words.contains(&name))
 }
 

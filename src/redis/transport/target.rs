@@ -17,12 +17,10 @@ use crate::redis::transport::redirect::Redirect;
 use crate::redis::transport::server_clock::ServerClock;
 use crate::redis::transport::server_error::is_no_script;
 
-/// How often a start loads the scripts, and a call its script before it pauses. The load goes in one pipeline with the
-/// call, so the script is usually there; but a server reads a long pipeline in parts, and a flush may come in between. A
-/// transaction would prevent that, but would be refused as a whole when memory is full, reads included.
+/// How often a start loads the scripts at most.
 pub(crate) const LOADS: u32 = 16;
 
-/// The time between two later loads for one call, so that a server that keeps no script is not kept busy.
+/// The time between two loads for one call, so that the store does not keep a server busy that keeps no script.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How often a server is asked for its time if connections break meanwhile.
@@ -222,6 +220,9 @@ impl Target {
         }
     }
 
+    /// Loads a script in one pipeline with the calls, so it is usually there. But a server reads a long pipeline in parts,
+    /// and a flush may come in between: then the store loads it again, until the deadline. A transaction would prevent
+    /// that, but the server would refuse it as a whole when memory is full, reads included.
     async fn load_and_call(
         &self,
         script: &Script,
@@ -233,14 +234,11 @@ impl Target {
         let mut load = Pipeline::with_capacity(1 + calls.len());
         load.cmd("SCRIPT").arg("LOAD").arg(script.source());
         let pipeline = self.accepted(load, calls);
-        let mut loads = 0;
         loop {
             sent();
-            loads += 1;
-            let pause = if loads < LOADS { Duration::ZERO } else { PAUSE };
             match self.loaded_and_called(&pipeline, deadline).await {
-                Delivery::Refused(error) if is_no_script(&error) && Instant::now() + pause < deadline => {
-                    tokio::time::sleep(pause).await;
+                Delivery::Refused(error) if is_no_script(&error) && Instant::now() + PAUSE < deadline => {
+                    tokio::time::sleep(PAUSE).await;
                 }
                 delivery => return delivery,
             }

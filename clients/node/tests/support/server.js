@@ -82,9 +82,31 @@ class Server {
   /** A store that tells `note` until when each script may be sent. */
   noting(note, partitions) {
     const servers = serversOf(this.url).begin();
-    const link = {
+    return this.#over(servers, partitions, {
       send: (commands, until) => (note(until), servers.send(commands, until)),
       sendTimed: (make, asks, until) => (note(until), servers.sendTimed(make, asks, until)),
+    });
+  }
+
+  /** A store whose scripts somebody flushes, so many times, between their load and their call. */
+  flushed(times, partitions) {
+    const servers = serversOf(this.url).begin();
+    const send = async ([load, ...calls], until) => {
+      if (load[0] !== "SCRIPT" || times-- <= 0) return servers.send([load, ...calls], until);
+      const [loaded] = await servers.send([load], until);
+      await this.admin.sendCommand(["SCRIPT", "FLUSH"]);
+      return [loaded, ...(await servers.send(calls, until))];
+    };
+    const sendTimed = async (make, asks, until) => {
+      await servers.send([["TIME"]], until);
+      return send(make(servers.clock), until);
+    };
+    return this.#over(servers, partitions, { send, sendTimed });
+  }
+
+  #over(servers, partitions, functions) {
+    const link = {
+      ...functions,
       get clock() {
         return servers.clock;
       },
